@@ -1,0 +1,198 @@
+"""Gather face crops from a video, an image, or a folder of them.
+
+    python gather_examples.py --input videos/real.mp4 --output dataset/real
+    python gather_examples.py --input videos/fake.mp4 --output dataset/fake
+
+writes one PNG a face, named <video>_<frame number>.png. Running it again changes
+nothing; other videos add to the folder; no crop is ever overwritten.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from pyimagesearch.artifacts import replacing
+from pyimagesearch.console import (
+    UserError,
+    exit_status,
+    fraction,
+    info,
+    positive_int,
+)
+from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+from pyimagesearch.frames import (
+    CameraFrames,
+    FileFrames,
+    Frame,
+    open_frames,
+    read_image,
+)
+
+
+def gather(
+    frames: Iterable[Frame],
+    detector: cv2.dnn.Net,
+    output: Path,
+    confidence: float,
+    all_faces: bool,
+) -> Counter:
+    """Save the face crops of some frames.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        Each is searched for faces.
+    detector : cv2.dnn.Net
+        From `load_detector`.
+    output : Path
+        An existing folder.
+    confidence : float
+        Detections that are not above it are ignored, in [0, 1].
+    all_faces : bool
+        Keep every face of a frame rather than the surest only.
+
+    Returns
+    -------
+    Counter
+        Frames by "searched" and "faceless"; faces by "saved", "kept" (the same crop
+        was there already) and "dropped" (too small or outside the frame).
+
+    Raises
+    ------
+    UserError
+        When another picture has a crop's name.
+    """
+    counts = Counter()
+    for frame in frames:
+        faces, dropped = detect_faces(detector, frame.image, confidence)
+        counts["searched"] += 1
+        counts["dropped"] += dropped
+        counts["faceless"] += not faces
+        for path, face in name_crops(frame, faces if all_faces else faces[:1]):
+            if save_crop(output / path, crop_face(frame.image, face)):
+                counts["saved"] += 1
+                info(f"saved {output / path} to disk")
+            else:
+                counts["kept"] += 1
+    return counts
+
+
+def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:
+    """Name the crops of a frame: video_000016.png, then video_000016-2.png, ..."""
+    for place, face in enumerate(faces, start=1):
+        suffix = f"-{place}" if place > 1 else ""
+        yield f"{frame.source}_{frame.number:06d}{suffix}.png", face
+
+
+def save_crop(path: Path, crop: np.ndarray) -> bool:
+    """Write a crop as PNG, or return False if this very crop is there already."""
+    if path.exists():
+        if np.array_equal(read_image(path), crop):
+            return False
+        raise UserError(
+            f"{path} is there already and shows something else; nothing was "
+            "overwritten: rename the video or name another --output"
+        )
+    with replacing(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", crop)[1])
+    return True
+
+
+def watched(frames: FileFrames | CameraFrames) -> Iterator[Frame]:
+    """Pass the frames on, with a progress bar where stderr is a terminal."""
+    with tqdm(total=frames.total, unit=" frames", disable=None) as bar:
+        for frame in frames:
+            bar.update(frames.read - bar.n)
+            yield frame
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "-i",
+        "--input",
+        required=True,
+        help="video, image, or folder of videos and images",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where the crops go, such as dataset/real; made if missing",
+    )
+    parser.add_argument(
+        "-d",
+        "--detector",
+        type=Path,
+        default=Path("face_detector"),
+        metavar="FOLDER",
+        help="where the face detector is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-c",
+        "--confidence",
+        type=fraction,
+        default=0.5,
+        metavar="P",
+        help="ignore detections that are not surer, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-s",
+        "--skip",
+        type=positive_int,
+        default=16,
+        metavar="N",
+        help="search every N-th frame of a video (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all-faces",
+        action="store_true",
+        help="keep every face of a frame, not only the surest",
+    )
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    info("loading face detector...")
+    detector = load_detector(args.detector)
+    with closing(open_frames(args.input, args.skip)) as frames:
+        args.output.mkdir(parents=True, exist_ok=True)
+        counts = gather(
+            watched(frames), detector, args.output, args.confidence, args.all_faces
+        )
+    info(
+        f"read {frames.read} frames, searched {counts['searched']}, "
+        f"{counts['faceless']} without a face; saved {counts['saved']} faces to "
+        f"{args.output}, {counts['kept']} were there already, {counts['dropped']} too "
+        "small"
+    )
+    if not frames.read:
+        raise UserError(f"{args.input}: nothing could be read")
+    if not counts["searched"]:
+        raise UserError(
+            f"{args.input}: {frames.read} frames, fewer than --skip {args.skip}"
+        )
+    if not counts["saved"] + counts["kept"]:
+        raise UserError(
+            f"{args.input}: no face found in {counts['searched']} frames; film closer "
+            "and in better light, or try a smaller --confidence or --skip"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return exit_status(run, parse_args(argv))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,346 @@
+"""Label every face that a camera, a video or an image shows as real or fake.
+
+    python liveness_demo.py --model liveness.model --le le.pickle
+
+shows camera 0 in a window until q or Esc is pressed or the window is closed.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import imutils
+import numpy as np
+
+from pyimagesearch.artifacts import (
+    Labels,
+    Network,
+    load_labels,
+    load_network,
+    make_room,
+    replacing,
+)
+from pyimagesearch.console import UserError, exit_status, fraction, info, warn
+from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, open_frames
+from pyimagesearch.preprocessing import preprocess
+
+TITLE = "Frame"
+WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
+GREEN, RED = (0, 200, 0), (0, 0, 255)  # BGR
+FALLBACK_FPS = 25.0  # where a source does not say
+# By the ending of the output's name, a codec that every opencv-python can write.
+CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+CODECS[".webm"] = "VP80"
+
+
+class Verdict(NamedTuple):
+    """What is thought of one face."""
+
+    face: Face
+    label: str
+    probability: float  # of the label, in [0, 1]
+    name: str | None  # from `recognize`
+
+
+def recognize(crop: np.ndarray) -> str | None:
+    """Name the person; called for faces judged real, and for no others.
+
+    This is the place for your own face recognition.
+
+    Parameters
+    ----------
+    crop : ndarray of shape (h, w, 3), dtype uint8
+        The face in BGR, at native size.
+
+    Returns
+    -------
+    str or None
+        Shown after the label; None shows nothing.
+    """
+    return None
+
+
+def judge_faces(
+    image: np.ndarray,
+    detector: cv2.dnn.Net,
+    network: Network,
+    labels: Labels,
+    confidence: float,
+) -> list[Verdict]:
+    """Find the faces of an image and classify them, all in one call of the network.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N, 3), dtype uint8
+        BGR, native size: the crops are cut as gather_examples.py cuts them.
+    detector, network, labels
+        From `load_detector`, `load_network` and `load_labels`.
+    confidence : float
+        Detections that are not above it are ignored, in [0, 1].
+    """
+    faces, _ = detect_faces(detector, image, confidence)
+    if not faces:
+        return []
+    crops = [crop_face(image, face) for face in faces]
+    verdicts = []
+    probabilities = network.predict(preprocess(crops, network.width, network.height))
+    for face, crop, row in zip(faces, crops, probabilities, strict=True):
+        label = labels.classes[row.argmax()]
+        name = recognize(crop) if label == "real" else None
+        verdicts.append(Verdict(face, label, float(row.max()), name))
+    return verdicts
+
+
+def draw(image: np.ndarray, verdicts: Iterable[Verdict]) -> None:
+    """Draw boxes and labels onto an image, every label inside it."""
+    height, width = image.shape[:2]
+    # So that it looks the same in the window, whatever the size of the frame.
+    zoom = max(1.0, width / WINDOW_WIDTH)
+    font, size, weight = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * zoom, round(zoom)
+    for (left, top, right, bottom, _), label, probability, name in verdicts:
+        color = GREEN if label == "real" else RED
+        text = f"{label}: {probability:.4f}" + (f" {name}" if name else "")
+        (w, h), below = cv2.getTextSize(text, font, size, weight)
+        x = max(0, min(left, width - w))
+        y = top - below if top - below - h > 0 else min(top + h + below, height - below)
+        cv2.rectangle(image, (left, top), (right, bottom), color, round(2 * zoom))
+        cv2.rectangle(image, (x, y - h - below), (x + w, y + below), color, cv2.FILLED)
+        cv2.putText(image, text, (x, y), font, size, (255, 255, 255), weight)
+
+
+def label_frames(
+    frames: Iterable[Frame],
+    judge: Callable[[np.ndarray], list[Verdict]],
+    outputs: list[Callable[[np.ndarray], bool]],
+) -> Counter:
+    """Judge and draw frame after frame until they, or an output, end it.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        Drawn onto.
+    judge : callable
+        From an image to the verdicts on its faces.
+    outputs : list of callable
+        Each takes the drawn image and returns whether to go on.
+
+    Returns
+    -------
+    Counter
+        "frames", and the faces by label.
+    """
+    counts = Counter()
+    for frame in frames:
+        verdicts = judge(frame.image)
+        counts["frames"] += 1
+        counts.update(verdict.label for verdict in verdicts)
+        draw(frame.image, verdicts)
+        if not all([output(frame.image) for output in outputs]):
+            break
+    return counts
+
+
+@contextmanager
+def window(still: bool) -> Iterator[Callable[[np.ndarray], bool]]:
+    """Open a window and give a function that shows an image in it.
+
+    The function returns False once q or Esc was pressed or the window was closed; a
+    still image stays until then.
+    """
+    cv2.namedWindow(TITLE)
+
+    def show(image: np.ndarray) -> bool:
+        if image.shape[1] > WINDOW_WIDTH:
+            image = imutils.resize(image, width=WINDOW_WIDTH)
+        cv2.imshow(TITLE, image)
+        while True:
+            key = cv2.waitKey(50 if still else 1) & 0xFF
+            if key in (ord("q"), 27):
+                return False
+            if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+                return False
+            if not still:
+                return True
+
+    try:
+        yield show
+    finally:
+        cv2.destroyAllWindows()
+
+
+@contextmanager
+def video_file(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], bool]]:
+    """Give a function that adds a frame to a video and returns True.
+
+    Whatever ends the block, the video is closed properly and then put in place. Frames
+    of another size are brought to the first one's.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    writer = cv2.VideoWriter()
+    size = None
+
+    def write(image: np.ndarray) -> bool:
+        nonlocal size
+        if size is None:
+            size = image.shape[1], image.shape[0]  # OpenCV wants (width, height)
+            codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
+            if not writer.open(str(temporary), codec, fps, size):
+                raise UserError(f"{path}: OpenCV cannot write this kind of video here")
+        if size != (image.shape[1], image.shape[0]):
+            image = cv2.resize(image, size)
+        writer.write(image)
+        return True
+
+    try:
+        yield write
+    finally:
+        writer.release()
+        if temporary.exists():
+            temporary.replace(path)
+
+
+@contextmanager
+def image_file(path: Path) -> Iterator[Callable[[np.ndarray], bool]]:
+    """Give a function that writes an image and returns True."""
+
+    def write(image: np.ndarray) -> bool:
+        with replacing(path) as temporary:
+            temporary.write_bytes(cv2.imencode(path.suffix, image)[1])
+        return True
+
+    yield write
+
+
+def open_output(path: Path, still: bool, fps: float | None):
+    """Check an output's name and give the context manager that writes it."""
+    make_room(path)
+    suffix = path.suffix.lower()
+    if still and suffix in IMAGE_SUFFIXES:
+        return image_file(path)
+    if not still and suffix in CODECS:
+        return video_file(path, fps or FALLBACK_FPS)
+    kind, suffixes = ("image", IMAGE_SUFFIXES) if still else ("video", CODECS)
+    raise UserError(
+        f"--output {path}: of this input comes one {kind}, so its name must end in one "
+        f"of {' '.join(sorted(suffixes))}"
+    )
+
+
+def has_display() -> bool:
+    """Tell whether a window can be opened; OpenCV aborts the process if not."""
+    if sys.platform.startswith("linux"):
+        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "-m",
+        "--model",
+        type=Path,
+        default=Path("liveness.model"),
+        metavar="FILE",
+        help="the network that train.py saved (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-l",
+        "--le",
+        type=Path,
+        default=Path("le.pickle"),
+        metavar="FILE",
+        help="the label encoder that train.py saved (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-d",
+        "--detector",
+        type=Path,
+        default=Path("face_detector"),
+        metavar="FOLDER",
+        help="where the face detector is (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-c",
+        "--confidence",
+        type=fraction,
+        default=0.5,
+        metavar="P",
+        help="ignore detections that are not surer, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-i",
+        "--input",
+        default="0",
+        help="camera index, video or image (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the labelled video, or image, here",
+    )
+    parser.add_argument(
+        "--no-display", action="store_true", help="open no window; end with Ctrl-C"
+    )
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    info("loading face detector...")
+    detector = load_detector(args.detector)
+    labels = load_labels(args.le)
+    display = not args.no_display and has_display()
+    if not display and not args.no_display:
+        warn("there is no display, so no window is opened")
+    with ExitStack() as stack:
+        info(f"opening {args.input}...")
+        frames = stack.enter_context(closing(open_frames(args.input)))
+        outputs = []
+        if args.output:
+            output = open_output(args.output, frames.still, frames.fps)
+            outputs.append(stack.enter_context(output))
+        info("loading liveness detector...")
+        network = load_network(args.model)
+        if network.classes != len(labels.classes):
+            raise UserError(
+                f"{args.model} tells {network.classes} classes apart, but {args.le} "
+                f"names {len(labels.classes)}; use the two files of one training"
+            )
+        if display:
+            outputs.append(stack.enter_context(window(frames.still)))
+
+        def judge(image: np.ndarray) -> list[Verdict]:
+            return judge_faces(image, detector, network, labels, args.confidence)
+
+        start = time.perf_counter()
+        counts = label_frames(frames, judge, outputs)
+        seconds = time.perf_counter() - start
+    if not counts["frames"]:
+        raise UserError(f"{args.input}: nothing could be read")
+    faces = ", ".join(f"{counts[label]} {label}" for label in labels.classes)
+    info(
+        f"{counts['frames']} frames in {seconds:.1f} s "
+        f"({counts['frames'] / seconds:.1f} a second); faces: {faces}"
+    )
+    if args.output:
+        info(f"wrote {args.output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return exit_status(run, parse_args(argv))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,283 @@
+"""The files that the scripts hand on.
+
+They are written whole or not at all, and read back without running what is in them.
+`liveness.model` is Keras' own `.keras` archive under the tutorial's name; the HDF5
+files that the original tutorial wrote are read too. `le.pickle` is a pickled
+scikit-learn LabelEncoder.
+"""
+
+import io
+import json
+import os
+import pickle
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pyimagesearch.console import UserError
+
+ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
+HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
+LABELS_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
+
+
+class Network(NamedTuple):
+    """A trained network, ready to be called."""
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    """(n, height, width, 3) float32 BGR in [0, 1] to (n, classes) float32, each row
+    summing to 1."""
+    height: int
+    width: int
+    classes: int
+
+
+class Labels(NamedTuple):
+    """What `le.pickle` says: the name of each of the network's outputs, in order."""
+
+    classes: list[str]
+
+
+@contextmanager
+def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields the path of a temporary file beside `path` for the block to write; it takes
+    the place of `path` if the block succeeds and is removed if not.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_room(path: Path) -> None:
+    """Make sure, before the work, that its result can be written to `path`.
+
+    Raises
+    ------
+    UserError
+        When `path` is a folder.
+    OSError
+        When its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; remove it or name another file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def save_model(model, path: Path) -> None:
+    """Save a Keras model under any name, as one `.keras` archive."""
+    with replacing(path, ".keras") as temporary:
+        model.save(temporary)
+
+
+def load_network(path: Path) -> Network:
+    """Load a model that train.py or the original tutorial saved.
+
+    Parameters
+    ----------
+    path : Path
+        A `.keras` archive or a LivenessNet in HDF5, under any name.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, is neither, or is a model that does not take
+        (height, width, 3) images and give probabilities.
+    """
+    model = _load_keras(path)
+    import tensorflow as tf  # by now imported, without its start-up chatter
+
+    shapes = model.input_shape, model.output_shape
+    if not all(isinstance(shape, tuple) for shape in shapes) or not (
+        len(shapes[0]) == 4 and shapes[0][3] == 3 and None not in shapes[0][1:]
+    ):
+        raise UserError(f"{path}: takes {shapes[0]}, not (height, width, 3) images")
+    if len(shapes[1]) != 2 or (shapes[1][1] or 0) < 2:
+        raise UserError(f"{path}: gives {shapes[1]}, not a probability for each class")
+    _, height, width, _ = shapes[0]
+
+    # Compiled once, for any number of faces: `model.predict` takes 30 times as long.
+    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.float32)])
+    def forward(batch):
+        return model(batch, training=False)
+
+    return Network(lambda batch: forward(batch).numpy(), height, width, shapes[1][1])
+
+
+def _load_keras(path: Path):
+    """Read a model by what it holds, not by its name, in Keras' safe mode."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder (a SavedModel?); train a model anew")
+    try:
+        with path.open("rb") as file:
+            signature = file.read(4)
+    except FileNotFoundError:
+        raise UserError(f"no model {path}; run train.py first") from None
+    is_hdf5 = signature == HDF5_SIGNATURE
+    if not is_hdf5 and not signature.startswith(ZIP_SIGNATURE):
+        raise UserError(f"{path}: neither a .keras archive nor an HDF5 model")
+
+    from pyimagesearch.livenessnet import LivenessNet, keras
+
+    # Keras goes by the file's name, so it gets a copy of the right name.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "model.h5" if is_hdf5 else "model.keras")
+        shutil.copyfile(path, copy)
+        try:
+            if not is_hdf5:
+                return keras.models.load_model(copy, compile=False)
+            # Keras 3 cannot rebuild what Keras 2 described, but reads its weights.
+            model = LivenessNet.build(*_read_hdf5_shape(copy))
+            model.load_weights(copy)
+            return model
+        except Exception as error:  # whatever a damaged or strange file leads to
+            kind = "a LivenessNet" if is_hdf5 else "a model"
+            reason = (str(error) or repr(error)).strip().splitlines()[0]
+            raise UserError(
+                f"{path}: not {kind} that Keras can read: {reason}"
+            ) from None
+
+
+def _read_hdf5_shape(path: Path) -> tuple[int, int, int, int]:
+    """Read (width, height, depth, classes) of a model saved by Keras 2 or 3."""
+    import h5py
+
+    with h5py.File(path) as file:
+        config = json.loads(file.attrs["model_config"])["config"]
+    layers = config["layers"] if isinstance(config, dict) else config
+    configs = [layer["config"] for layer in layers]
+    shapes = [c.get("batch_input_shape") or c.get("batch_shape") for c in configs]
+    _, height, width, depth = next(shape for shape in shapes if shape)
+    return width, height, depth, [c["units"] for c in configs if "units" in c][-1]
+
+
+def save_labels(encoder, path: Path) -> None:
+    """Pickle a fitted scikit-learn LabelEncoder, as the tutorial does."""
+    with replacing(path) as temporary:
+        # The newest protocol that every Python since 3.4 reads.
+        temporary.write_bytes(pickle.dumps(encoder, protocol=4))
+
+
+def load_labels(path: Path) -> Labels:
+    """Read the class names out of a pickled LabelEncoder, from any scikit-learn.
+
+    Nothing that the file names is imported or called (see `_LabelUnpickler`), and
+    scikit-learn need not be installed.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or holds anything else than a fitted LabelEncoder of
+        text labels.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LABELS_LIMIT + 1)
+    except FileNotFoundError:
+        raise UserError(f"no labels {path}; run train.py first") from None
+    try:
+        if len(content) > LABELS_LIMIT:
+            raise ValueError("too large")
+        encoder = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
+        classes = encoder.__dict__["classes_"].strings()
+    except Exception as error:  # a pickle can fail in every way there is
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise UserError(
+            f"{path}: not the labels that train.py writes: {reason}"
+        ) from None
+    return Labels(classes)
+
+
+class _LabelUnpickler(pickle.Unpickler):
+    """Unpickles a LabelEncoder into stand-ins that keep what they are given.
+
+    The names below are all that such a pickle may use, under NumPy 1 and 2 and
+    scikit-learn from 0.19 on; any other name ends the reading.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+        # Made anew for every file: a pickle may set attributes of what it names.
+        class Encoder:
+            pass
+
+        class DType:
+            def __init__(self, code, *_):
+                self.code = code.lstrip("<>=|")
+                self.byte_order = "<"
+
+            def __setstate__(self, state):
+                self.byte_order = state[1]
+
+        class Array:
+            def __setstate__(self, state):
+                _, self.shape, self.dtype, _, self.content = state
+
+            def strings(self) -> list[str]:
+                content = self.content
+                if self.dtype.code.startswith("U"):
+                    length = int(self.dtype.code[1:])
+                    byte_order = "be" if self.dtype.byte_order == ">" else "le"
+                    text = content.decode(f"utf-32-{byte_order}")
+                    content = [
+                        text[start : start + length].rstrip("\0")
+                        for start in range(0, len(text), length)
+                    ]
+                content = list(content)
+                if self.shape != (len(content),):
+                    raise ValueError("classes_ has another shape than it says")
+                if not content or not all(isinstance(label, str) for label in content):
+                    raise ValueError("classes_ is not a list of texts")
+                return content
+
+        def reconstruct(*_):
+            return Array()
+
+        def from_buffer(content, dtype, shape, _order):
+            array = Array()
+            array.__setstate__((1, shape, dtype, False, bytes(content)))
+            return array
+
+        def new_object(kind, *_):
+            return kind()
+
+        def encode(text, _encoding):
+            return text.encode("latin1")
+
+        multiarray = {"_reconstruct": reconstruct}
+        encoder = {"LabelEncoder": Encoder}
+        self._known = {
+            "sklearn.preprocessing.label": encoder,
+            "sklearn.preprocessing._label": encoder,
+            "numpy": {"dtype": DType, "ndarray": Array},
+            "numpy.core.multiarray": multiarray,
+            "numpy._core.multiarray": multiarray,
+            "numpy.core.numeric": {"_frombuffer": from_buffer},
+            "numpy._core.numeric": {"_frombuffer": from_buffer},
+            "_codecs": {"encode": encode},
+            "copyreg": {"_reconstructor": new_object},
+            "copy_reg": {"_reconstructor": new_object},
+            "builtins": {"object": Encoder},
+            "__builtin__": {"object": Encoder},
+        }
+
+    def find_class(self, module, name):
+        try:
+            return self._known[module][name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}") from None

