@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from pyimagesearch.artifacts import make_room, replacing, save_labels, save_model
 from pyimagesearch.console import UserError, exit_status, info, positive_int, warn
@@ -236,8 +237,6 @@ def train(
     history : dict of str to list of float
         Keras' `loss`, `accuracy`, `val_loss`, `val_accuracy` of every epoch.
     """
-    from tqdm.keras import TqdmCallback
-
     from pyimagesearch.livenessnet import LivenessNet, keras
 
     info("compiling model...")
@@ -256,14 +255,20 @@ def train(
         jit_compile=False,  # measured: on CPUs XLA makes this network 3 times slower
     )
     info(f"training network for {epochs} epochs...")
-    history = model.fit(
-        training_batches(crops, targets, seed),
-        validation_data=(scale(test_crops), test_targets),
-        epochs=epochs,
-        shuffle=False,  # the batches are shuffled already
-        verbose=0,
-        callbacks=[TqdmCallback(verbose=0)],
-    )
+    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
+
+        def advance(_epoch, logs):
+            bar.set_postfix(logs, refresh=False)
+            bar.update()
+
+        history = model.fit(
+            training_batches(crops, targets, seed),
+            validation_data=(scale(test_crops), test_targets),
+            epochs=epochs,
+            shuffle=False,  # the batches are shuffled already
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=advance)],
+        )
     return model, history.history
 
 

