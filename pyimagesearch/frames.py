@@ -84,7 +84,7 @@ class FileFrames:
             self.still = True
             return
         video = _open_video(path)
-        if not video.isOpened():
+        if not video.grab():
             raise UserError(f"{path}: neither an image nor a video that can be read")
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
         self.total = int(count) if 0 < count < 1e9 else None

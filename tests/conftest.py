@@ -59,12 +59,12 @@ def videos(carphone, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(videos, detector_folder, tmp_path_factory) -> Path:
-    """Thirty crops of each class, gathered from the sample."""
+    """Sixty crops of each class, gathered from the sample."""
     import gather_examples
 
     folder = tmp_path_factory.mktemp("dataset")
     for label in ("real", "fake"):
-        arguments = ["-i", videos / f"{label}.mp4", "-o", folder / label, "-s", "4"]
+        arguments = ["-i", videos / f"{label}.mp4", "-o", folder / label, "-s", "2"]
         arguments += ["-d", detector_folder]
         assert gather_examples.main([str(argument) for argument in arguments]) == 0
     return folder

@@ -99,13 +99,15 @@ def test_an_hdf5_model_that_keras_3_wrote_is_read(model, tmp_path):
 
 def test_models_that_do_not_fit_are_refused(tmp_path):
     layers = keras.layers
-    flat = [layers.Flatten(), layers.Dense(1)]
-    grey = keras.Sequential([layers.Input((8, 8, 1)), *flat])
-    save_model(grey, tmp_path / "grey")
+
+    def build(depth, outputs):
+        flat = [layers.Flatten(), layers.Dense(outputs)]
+        return keras.Sequential([layers.Input((8, 8, depth)), *flat])
+
+    save_model(build(1, 2), tmp_path / "grey")
     with pytest.raises(UserError, match="grey: takes"):
         load_network(tmp_path / "grey")
-    one = keras.Sequential([layers.Input((8, 8, 3)), *flat])
-    save_model(one, tmp_path / "one")
+    save_model(build(3, 1), tmp_path / "one")
     with pytest.raises(UserError, match="one: gives"):
         load_network(tmp_path / "one")
 

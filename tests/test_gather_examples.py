@@ -1,0 +1,183 @@
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import gather_examples
+from pyimagesearch.faces import crop_face, detect_faces
+
+HERE = gather_examples.__file__
+
+
+@pytest.fixture
+def gather(detector_folder, tmp_path, capsys):
+    """Run the command; returns its status, stdout and stderr, and the files it made."""
+
+    def run(source, *options, output="out"):
+        arguments = ["-i", source, "-o", tmp_path / output, "-d", detector_folder]
+        status = gather_examples.main([str(a) for a in [*arguments, *options]])
+        crops = sorted((tmp_path / output).rglob("*"))
+        return status, *capsys.readouterr(), crops
+
+    return run
+
+
+def test_a_video(gather, carphone, detector):
+    status, out, _, crops = gather(carphone)
+    assert status == 0
+    names = [f"carphone_pristine_{number:06d}.png" for number in range(16, 113, 16)]
+    assert [crop.name for crop in crops] == names
+    for crop in crops:
+        assert f"[INFO] saved {crop} to disk" in out
+    assert "read 120 frames, searched 7, 0 without a face; saved 7 faces" in out
+
+    # The pixels are the frame's own.
+    video = cv2.VideoCapture(str(carphone))
+    for _ in range(16):
+        frame = video.read()[1]
+    (face, *_), _ = detect_faces(detector, frame)
+    np.testing.assert_array_equal(cv2.imread(str(crops[0])), crop_face(frame, face))
+
+
+def test_again_changes_nothing_and_a_smaller_skip_adds(gather, carphone):
+    *_, crops = gather(carphone)
+    before = {crop: crop.stat().st_mtime_ns for crop in crops}
+    status, out, *_ = gather(carphone)
+    assert status == 0
+    assert "saved 0 faces" in out
+    assert "7 were there already" in out
+    *_, more = gather(carphone, "--skip", 8)
+    assert len(more) == 15
+    assert before == {crop: crop.stat().st_mtime_ns for crop in crops}
+
+
+def test_another_video_of_that_name_overwrites_nothing(gather, carphone, tmp_path):
+    *_, crops = gather(carphone)
+    before = [crop.read_bytes() for crop in crops]
+    other = tmp_path / "other" / carphone.name
+    other.parent.mkdir()
+    writer = cv2.VideoWriter(
+        str(other), cv2.VideoWriter.fourcc(*"mp4v"), 25, (176, 144)
+    )
+    video = cv2.VideoCapture(str(carphone))
+    while (read := video.read())[0]:
+        writer.write(read[1][:, ::-1])
+    writer.release()
+    status, _, error, after = gather(other)
+    assert status == 1
+    assert "carphone_pristine_000016.png is there already and shows something" in error
+    assert [crop.read_bytes() for crop in after] == before
+
+
+def test_an_image_gives_its_surest_face(gather, group_photo):
+    status, _, _, crops = gather(group_photo)
+    assert status == 0
+    assert [crop.name for crop in crops] == ["face_detection_input_000001.png"]
+
+
+def test_all_faces(gather, group_photo):
+    status, _, _, crops = gather(group_photo, "--all-faces")
+    assert status == 0
+    assert [crop.name for crop in crops] == [
+        "face_detection_input_000001-2.png",
+        "face_detection_input_000001-3.png",
+        "face_detection_input_000001-4.png",
+        "face_detection_input_000001-5.png",
+        "face_detection_input_000001.png",
+    ]
+    _, _, _, surest = gather(group_photo, output="surest")
+    assert surest[0].read_bytes() == crops[-1].read_bytes()
+
+
+def test_confidence(gather, group_photo):
+    *_, crops = gather(group_photo, "--all-faces", "--confidence", 0.95)
+    assert 0 < len(crops) < 5
+
+
+def test_a_folder_of_both(gather, group_photo, carphone, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "b.jpg").write_bytes(group_photo.read_bytes())
+    (folder / "a.mp4").write_bytes(carphone.read_bytes())
+    (folder / "c.png").write_bytes(b"damaged")
+    status, _, error, crops = gather(folder, "--skip", 60)
+    assert status == 0
+    assert "c.png" in error
+    names = ["a_000060.png", "a_000120.png", "b_000001.png"]
+    assert [crop.name for crop in crops] == names
+
+
+def test_tiny_faces_are_dropped_and_counted(gather, group_photo, tmp_path):
+    image = cv2.resize(cv2.imread(str(group_photo)), (240, 135))
+    assert cv2.imwrite(str(tmp_path / "far.png"), image)
+    status, out, error, crops = gather(tmp_path / "far.png", "--all-faces")
+    dropped = int(re.search(r"(\d+) too small", out)[1])
+    assert dropped + len(crops) == 5
+    assert dropped > 0
+    assert status == (0 if crops else 1)
+    assert crops or "no face found" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("blank.png", "no face found in 1 frames"),
+        ("short.mp4", "9 frames, fewer than --skip 16"),
+        ("damaged.png", "neither an image nor a video"),
+        ("missing.mp4", "no such file"),
+        ("empty", "no images or videos"),
+    ],
+)
+def test_nothing_to_gather_is_said_and_is_status_1(name, reason, gather, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "blank.png"), np.zeros((90, 90, 3), np.uint8))
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG")
+    (tmp_path / "empty").mkdir()
+    path = str(tmp_path / "short.mp4")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
+    for _ in range(9):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    status, _, error, crops = gather(tmp_path / name)
+    assert status == 1
+    assert f"{name}: " in error
+    assert reason in error
+    assert len(error.splitlines()) == 1
+    assert crops == []
+
+
+def test_no_detector_is_said_before_anything_is_made(carphone, tmp_path, capsys):
+    arguments = ["-i", carphone, "-o", tmp_path / "out", "-d", tmp_path]
+    assert gather_examples.main([str(a) for a in arguments]) == 1
+    assert "deploy.prototxt is missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-i", "a"],
+        ["-i", "a", "-o", "b", "-s", "0"],
+        ["-i", "a", "-o", "b", "-c", "1.5"],
+    ],
+)
+def test_wrong_arguments_are_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        gather_examples.main(arguments)
+    assert end.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_answers_without_tensorflow():
+    program = (
+        "import sys, gather_examples\n"
+        "try: gather_examples.main(['--help'])\n"
+        "finally: assert not {'tensorflow', 'keras', 'sklearn', 'matplotlib'}"
+        " & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"--all-faces" in done.stdout
