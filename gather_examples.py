@@ -3,8 +3,9 @@
     python gather_examples.py --input videos/real.mp4 --output dataset/real
     python gather_examples.py --input videos/fake.mp4 --output dataset/fake
 
-writes one PNG a face, named <video>_<frame number>.png. Running it again changes
-nothing; other videos add to the folder; no crop is ever overwritten.
+writes one PNG a face, named <video>_<frame number>.png, and notes it in crops.csv
+beside it. Running it again changes nothing; other videos add to the folder; no crop is
+ever overwritten.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pyimagesearch.artifacts import replacing
+from pyimagesearch.artifacts import write_new
 from pyimagesearch.console import (
     UserError,
     exit_status,
@@ -27,20 +28,23 @@ from pyimagesearch.console import (
 )
 from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
 from pyimagesearch.frames import (
+    IMAGE_SUFFIXES,
     CameraFrames,
     FileFrames,
     Frame,
     open_frames,
     read_image,
 )
+from pyimagesearch.manifest import Manifest, common_margin
 
 
 def gather(
     frames: Iterable[Frame],
     detector: cv2.dnn.Net,
     output: Path,
-    confidence: float,
-    all_faces: bool,
+    confidence: float = 0.5,
+    all_faces: bool = False,
+    margin: float = 0.0,
 ) -> Counter:
     """Save the face crops of some frames.
 
@@ -51,11 +55,13 @@ def gather(
     detector : cv2.dnn.Net
         From `load_detector`.
     output : Path
-        An existing folder.
-    confidence : float
+        An existing folder; every crop is noted in its crops.csv.
+    confidence : float, default 0.5
         Detections that are not above it are ignored, in [0, 1].
-    all_faces : bool
+    all_faces : bool, default False
         Keep every face of a frame rather than the surest only.
+    margin : float, default 0
+        Grow the boxes by this share of their size on each side.
 
     Returns
     -------
@@ -68,18 +74,22 @@ def gather(
     UserError
         When another picture has a crop's name.
     """
+    manifest = Manifest(output)
     counts = Counter()
     for frame in frames:
         faces, dropped = detect_faces(detector, frame.image, confidence)
         counts["searched"] += 1
         counts["dropped"] += dropped
         counts["faceless"] += not faces
-        for path, face in name_crops(frame, faces if all_faces else faces[:1]):
-            if save_crop(output / path, crop_face(frame.image, face)):
-                counts["saved"] += 1
-                info(f"saved {output / path} to disk")
-            else:
+        for name, face in name_crops(frame, faces if all_faces else faces[:1]):
+            path, crop = output / name, crop_face(frame.image, face, margin)
+            kept = is_saved(path, crop)
+            manifest.add(name, frame.source, frame.number, face, margin)
+            if kept or not save_crop(path, crop):
                 counts["kept"] += 1
+            else:
+                counts["saved"] += 1
+                info(f"saved {path} to disk")
     return counts
 
 
@@ -90,18 +100,32 @@ def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:
         yield f"{frame.source}_{frame.number:06d}{suffix}.png", face
 
 
+def is_saved(path: Path, crop: np.ndarray) -> bool:
+    """Tell whether this very crop is there; raise a UserError if another is."""
+    if not path.exists():
+        return False
+    if np.array_equal(read_image(path), crop):
+        return True
+    raise UserError(
+        f"{path} is there already and shows something else; nothing was "
+        "overwritten: rename the video or name another --output"
+    )
+
+
 def save_crop(path: Path, crop: np.ndarray) -> bool:
-    """Write a crop as PNG, or return False if this very crop is there already."""
-    if path.exists():
-        if np.array_equal(read_image(path), crop):
-            return False
+    """Write a crop as PNG, or return False if another program was faster."""
+    png = cv2.imencode(".png", crop)[1].tobytes()
+    return write_new(path, png) or not is_saved(path, crop)
+
+
+def check_margin(folder: Path, margin: float) -> None:
+    """Raise a UserError if the folder holds crops of another margin."""
+    crops = [path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES]
+    if crops and common_margin(crops) != margin:
         raise UserError(
-            f"{path} is there already and shows something else; nothing was "
-            "overwritten: rename the video or name another --output"
+            f"{folder} holds crops with margin {common_margin(crops):g}, not "
+            f"{margin:g}; gather with that --margin or into another --output"
         )
-    with replacing(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", crop)[1])
-    return True
 
 
 def watched(frames: FileFrames | CameraFrames) -> Iterator[Frame]:
@@ -158,6 +182,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="keep every face of a frame, not only the surest",
     )
+    parser.add_argument(
+        "--margin",
+        type=fraction,
+        default=0.0,
+        metavar="M",
+        help="grow the box by this share of its width and height on each side, 0 to 1 "
+        "(default: %(default)s, the tutorial's tight crop)",
+    )
     return parser.parse_args(argv)
 
 
@@ -167,8 +199,14 @@ def run(args: argparse.Namespace) -> None:
     detector = load_detector(args.detector)
     with closing(open_frames(args.input, args.skip)) as frames:
         args.output.mkdir(parents=True, exist_ok=True)
+        check_margin(args.output, args.margin)
         counts = gather(
-            watched(frames), detector, args.output, args.confidence, args.all_faces
+            watched(frames),
+            detector,
+            args.output,
+            args.confidence,
+            args.all_faces,
+            args.margin,
         )
     info(
         f"read {frames.read} frames, searched {counts['searched']}, "

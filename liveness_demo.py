@@ -19,8 +19,7 @@ import numpy as np
 from pyimagesearch.artifacts import (
     Labels,
     Network,
-    load_labels,
-    load_network,
+    load_classifier,
 )
 from pyimagesearch.console import UserError, exit_status, fraction, info, warn
 from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
@@ -79,7 +78,7 @@ def judge_faces(
     faces, _ = detect_faces(detector, image, confidence)
     if not faces:
         return []
-    crops = [crop_face(image, face) for face in faces]
+    crops = [crop_face(image, face, labels.margin) for face in faces]
     verdicts = []
     probabilities = network.predict(preprocess(crops, network.width, network.height))
     for face, crop, row in zip(faces, crops, probabilities, strict=True):
@@ -196,7 +195,6 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
     detector = load_detector(args.detector)
-    labels = load_labels(args.le)
     display = not args.no_display and has_display()
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
@@ -208,12 +206,7 @@ def run(args: argparse.Namespace) -> None:
             output = open_output(args.output, frames.still, frames.fps)
             outputs.append(stack.enter_context(output))
         info("loading liveness detector...")
-        network = load_network(args.model)
-        if network.classes != len(labels.classes):
-            raise UserError(
-                f"{args.model} tells {network.classes} classes apart, but {args.le} "
-                f"names {len(labels.classes)}; use the two files of one training"
-            )
+        network, labels = load_classifier(args.model, args.le)
         if display:
             outputs.append(stack.enter_context(window(frames.still)))
 

@@ -1,183 +1,74 @@
-"""Train LivenessNet on the crops that gather_examples.py saved.
+"""Train LivenessNet on the crops that gather_examples.py saved, and measure it.
 
     python train.py --dataset dataset --model liveness.model --le le.pickle
 
-writes the network (liveness.model), the names of its outputs (le.pickle) and a plot of
-the training (plot.png), and prints how well the network does on crops that it was not
-trained on. Every folder in the dataset is a class: dataset/real, dataset/fake.
+writes the network (liveness.model), the names of its outputs (le.pickle) and a picture
+(plot.png), and prints how well the network does on crops that it was not trained on.
+Every folder in the dataset is a class: dataset/real, and dataset/fake or whatever the
+attacks are.
+
+    python train.py --evaluate --dataset somebody-elses
+
+measures a network that is there already, on all crops of a dataset.
 """
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from pyimagesearch.artifacts import make_room, replacing, save_labels, save_model
+from pyimagesearch.artifacts import (
+    load_classifier,
+    make_room,
+    save_labels,
+    save_model,
+)
 from pyimagesearch.console import UserError, exit_status, info, positive_int, warn
-from pyimagesearch.frames import read_image
-from pyimagesearch.preprocessing import scale, shrink
+from pyimagesearch.dataset import (
+    Dataset,
+    Split,
+    load_dataset,
+    split_random,
+    split_videos,
+)
+from pyimagesearch.preprocessing import scale
 
-# The tutorial's recipe.
-EPOCHS = 50
-BATCH_SIZE = 8
-LEARNING_RATE = 1e-4  # of Adam; divided by 1 + step * 1e-4 / epochs as it goes
-TEST_SHARE = 0.25
-# How far a crop is moved at random each time the network sees it in training.
-ROTATION = 20.0  # degrees, either way
-ZOOM = 0.15  # of the size, each axis on its own
-SHIFT = 0.2  # of the size, each axis on its own
-SHEAR = 0.15  # degrees
 SEED = 42
 
 
-def load_dataset(folder: Path) -> tuple[np.ndarray, list[str], list[Path]]:
-    """Load the crops of a dataset.
+class Recipe(NamedTuple):
+    """How the network is trained."""
 
-    Parameters
-    ----------
-    folder : Path
-        Holds a folder for each class, with images at any depth. Hidden files are
-        passed over; others that are no images are named on stderr and counted.
-
-    Returns
-    -------
-    crops : ndarray of shape (n, 32, 32, 3), dtype uint8
-        BGR, in the order of the sorted paths, so that it is the same everywhere.
-    labels : list of str
-        The class of each.
-    paths : list of Path
-        The file of each.
-
-    Raises
-    ------
-    UserError
-        When there are not at least two classes with images.
-    """
-    if not folder.is_dir():
-        raise UserError(f"no dataset {folder}; run gather_examples.py first")
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-    def load(path: Path) -> np.ndarray | None:
-        image = read_image(path) if path.parent != folder else None
-        return None if image is None else shrink(image)
-
-    crops, paths = [], []
-    with ThreadPoolExecutor() as threads:
-        for path, crop in zip(files, threads.map(load, files), strict=True):
-            if crop is None:
-                place = "not in a class's folder" if path.parent == folder else None
-                warn(f"{path}: {place or 'not a readable image'}; skipped")
-            else:
-                crops.append(crop)
-                paths.append(path)
-    if len(paths) < len(files):
-        warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
-    labels = [path.relative_to(folder).parts[0] for path in paths]
-    classes = sorted(set(labels))
-    if len(classes) < 2:
-        raise UserError(
-            f"{folder}: expected a folder of images for each of two classes or more, "
-            f"such as {folder / 'real'} and {folder / 'fake'}; found "
-            + (f"only {folder / classes[0]}" if classes else "none")
-        )
-    return np.stack(crops), labels, paths
+    epochs: int
+    batch_size: int
+    learning_rate: float  # of Adam, at the start
+    is_steady: bool
+    """False trains as the tutorial does: the learning rate hardly falls, common classes
+    weigh more, and the last batches' statistics stay in the network."""
 
 
-def augment(images, seed):
-    """Move images at random, all of a batch in one operation.
-
-    Parameters
-    ----------
-    images : tensor of shape (n, h, w, 3), dtype float32
-    seed : tensor of shape (2,), dtype int64
-        The same seed moves the images the same way.
-
-    Returns
-    -------
-    tensor of shape (n, h, w, 3), dtype float32
-        Rotated, shifted, sheared, zoomed and every other one mirrored; what comes in
-        from outside repeats the nearest pixel.
-    """
-    import tensorflow as tf
-
-    n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    # (7, n), each uniform in [-1, 1)
-    draws = tf.random.stateless_uniform((7, n), seed, minval=-1.0, maxval=1.0)
-    transforms = affine_transforms(
-        rotation=draws[0] * np.deg2rad(ROTATION),
-        shift_y=draws[1] * SHIFT * height,
-        shift_x=draws[2] * SHIFT * width,
-        shear=draws[3] * np.deg2rad(SHEAR),
-        zoom_y=1 + draws[4] * ZOOM,
-        zoom_x=1 + draws[5] * ZOOM,
-        mirror=draws[6] < 0,
-        height=height,
-        width=width,
-    )
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=transforms,
-        output_shape=(height, width),
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
+RECIPES = {
+    # The best of those in benchmarks/README.md.
+    "steady": Recipe(epochs=20, batch_size=16, learning_rate=1e-3, is_steady=True),
+    "tutorial": Recipe(epochs=50, batch_size=8, learning_rate=1e-4, is_steady=False),
+}
+# Keras' 0.99 needs more steps than a short training has. This matters for the curves
+# only, as the statistics are set anew in the end.
+BATCH_NORM_MOMENTUM = 0.9
+# As many training crops as are enough to know the statistics of batch normalization.
+STATISTICS_CROPS = 1024
 
 
-def affine_transforms(
-    rotation, shift_y, shift_x, shear, zoom_y, zoom_x, mirror, height, width
+def training_batches(
+    crops: np.ndarray, targets: np.ndarray, batch_size: int, seed: int
 ):
-    """Compose each image's moves, as Keras' ImageDataGenerator does.
-
-    Parameters
-    ----------
-    rotation, shear : tensor of shape (n,)
-        Angles in radians.
-    shift_y, shift_x : tensor of shape (n,)
-        In pixels.
-    zoom_y, zoom_x : tensor of shape (n,)
-        Factors; above 1 the image shrinks.
-    mirror : tensor of shape (n,), dtype bool
-        Whether left and right change places.
-    height, width : int
-        Size of the images in pixels.
-
-    Returns
-    -------
-    tensor of shape (n, 8), dtype float32
-        From output to input pixels, as ImageProjectiveTransformV3 takes them.
-    """
-    import tensorflow as tf
-
-    zero, one = tf.zeros_like(rotation), tf.ones_like(rotation)
-
-    def matrix(*entries):  # the first two rows of n 3x3 matrices on (x, y, 1)
-        return tf.reshape(tf.stack([*entries, zero, zero, one], -1), (-1, 3, 3))
-
-    sin, cos = tf.sin(rotation), tf.cos(rotation)
-    flip = tf.where(mirror, -one, one)
-    center_x, center_y = one * (width - 1) / 2, one * (height - 1) / 2
-    # Read from right to left: what happens to an output pixel on its way to the input.
-    composed = (
-        matrix(one, zero, center_x, zero, one, center_y)
-        @ matrix(cos, -sin, zero, sin, cos, zero)
-        @ matrix(one, zero, shift_x, zero, one, shift_y)
-        @ matrix(one, -tf.sin(shear), zero, zero, tf.cos(shear), zero)
-        @ matrix(zoom_x, zero, zero, zero, zoom_y, zero)
-        @ matrix(flip, zero, zero, zero, one, zero)
-        @ matrix(one, zero, -center_x, zero, one, -center_y)
-    )
-    return tf.reshape(composed, (-1, 9))[:, :8]
-
-
-def training_batches(crops: np.ndarray, targets: np.ndarray, seed: int):
     """Shuffle, batch and augment crops anew in every epoch.
 
     Parameters
@@ -185,15 +76,17 @@ def training_batches(crops: np.ndarray, targets: np.ndarray, seed: int):
     crops : ndarray of shape (n, h, w, 3), dtype uint8
     targets : ndarray of shape (n, classes), dtype float32
         One-hot.
+    batch_size : int
     seed : int
         The same seed gives the same batches.
 
     Returns
     -------
     tf.data.Dataset
-        Of (images, targets): up to BATCH_SIZE of them, images float32 in [0, 1].
+        Of (images, targets): up to `batch_size` of them, images float32 in [0, 1].
     """
-    import tensorflow as tf
+    from pyimagesearch.augmentation import augment
+    from pyimagesearch.backend import tf
 
     crops, targets = tf.constant(crops), tf.constant(targets)
 
@@ -202,7 +95,7 @@ def training_batches(crops: np.ndarray, targets: np.ndarray, seed: int):
         return augment(images, seed), tf.gather(targets, indices)
 
     n = crops.shape[0]
-    indices = tf.data.Dataset.range(n).shuffle(n, seed).batch(BATCH_SIZE)
+    indices = tf.data.Dataset.range(n).shuffle(n, seed).batch(batch_size)
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
     return (
         tf.data.Dataset.zip((indices, seeds))
@@ -211,42 +104,61 @@ def training_batches(crops: np.ndarray, targets: np.ndarray, seed: int):
     )
 
 
+class Training(NamedTuple):
+    """What came out of `train`."""
+
+    model: object  # keras.Sequential
+    history: dict[str, list[float]]  # loss, accuracy, val_loss, val_accuracy by epoch
+    interrupted: bool
+
+
 def train(
     crops: np.ndarray,
     targets: np.ndarray,
     test_crops: np.ndarray,
     test_targets: np.ndarray,
-    epochs: int,
+    recipe: Recipe,
     seed: int,
-):
+) -> Training:
     """Train a LivenessNet.
 
     Parameters
     ----------
     crops, test_crops : ndarray of shape (n, h, w, 3), dtype uint8
-        BGR. The test crops are only watched, never learnt from.
+        BGR. The test crops are only watched, never learnt or chosen from.
     targets, test_targets : ndarray of shape (n, classes), dtype float32
         One-hot.
-    epochs, seed : int
+    recipe : Recipe
+    seed : int
         The same seed gives the same network.
 
-    Returns
-    -------
-    model : keras.Sequential
-        Trained.
-    history : dict of str to list of float
-        Keras' `loss`, `accuracy`, `val_loss`, `val_accuracy` of every epoch.
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C before the first epoch is over; later, Ctrl-C ends the training after
+        the running step.
     """
-    from pyimagesearch.livenessnet import LivenessNet, keras
+    from pyimagesearch.backend import keras
+    from pyimagesearch.livenessnet import LivenessNet
 
     info("compiling model...")
     keras.utils.set_random_seed(seed)
-    _, height, width, depth = crops.shape
+    n, height, width, depth = crops.shape
     model = LivenessNet.build(width, height, depth, classes=targets.shape[1])
-    # What `Adam(decay=LEARNING_RATE / epochs)` was before Keras 3.
-    learning_rate = keras.optimizers.schedules.InverseTimeDecay(
-        LEARNING_RATE, decay_steps=1, decay_rate=LEARNING_RATE / epochs
-    )
+    schedules = keras.optimizers.schedules
+    class_weight = None
+    if recipe.is_steady:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = BATCH_NORM_MOMENTUM
+        steps = recipe.epochs * -(-n // recipe.batch_size)
+        learning_rate = schedules.CosineDecay(recipe.learning_rate, steps)
+        counts = targets.sum(axis=0)
+        class_weight = dict(enumerate(n / (len(counts) * counts)))
+    else:
+        # What `Adam(decay=learning_rate / epochs)` was before Keras 3.
+        decay = recipe.learning_rate / recipe.epochs
+        learning_rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
         # On two softmax outputs this is the tutorial's binary cross-entropy.
@@ -254,46 +166,221 @@ def train(
         metrics=["accuracy"],
         jit_compile=False,  # measured: on CPUs XLA makes this network 3 times slower
     )
-    info(f"training network for {epochs} epochs...")
-    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
+    info(f"training network for {recipe.epochs} epochs...")
+    with (
+        tqdm(total=recipe.epochs, unit="epoch", disable=None) as bar,
+        interrupt_as_event() as interrupt,
+    ):
 
-        def advance(_epoch, logs):
-            bar.set_postfix(logs, refresh=False)
-            bar.update()
+        def after_step(batch, logs):  # Keras passes these by name
+            if interrupt.is_set():
+                model.stop_training = True
+
+        def after_epoch(epoch, logs):
+            bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items()}, refresh=False)
+            if not interrupt.is_set():
+                bar.update()
 
         history = model.fit(
-            training_batches(crops, targets, seed),
+            training_batches(crops, targets, recipe.batch_size, seed),
             validation_data=(scale(test_crops), test_targets),
-            epochs=epochs,
+            validation_batch_size=256,
+            epochs=recipe.epochs,
+            class_weight=class_weight,
             shuffle=False,  # the batches are shuffled already
             verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=advance)],
+            callbacks=[
+                keras.callbacks.LambdaCallback(
+                    on_train_batch_end=after_step, on_epoch_end=after_epoch
+                )
+            ],
+        ).history
+        if interrupt.is_set() and len(history["loss"]) < 2:
+            raise KeyboardInterrupt
+        if recipe.is_steady:
+            settle_batch_normalization(model, crops, seed)
+    return Training(model, history, interrupt.is_set())
+
+
+@contextmanager
+def interrupt_as_event() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C set an event; a second one interrupts as usual."""
+    event = threading.Event()
+
+    def set_event(_signal, _stack):
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, set_event)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def settle_batch_normalization(model, crops: np.ndarray, seed: int) -> None:
+    """Set the running statistics to those of the training crops as they are.
+
+    In training they trail behind, over small batches of augmented crops and weights
+    that were still moving; the network then does much worse on real crops than it
+    could. "Precise BN": Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+        Changed in place.
+    crops : ndarray of shape (n, h, w, 3), dtype uint8
+        STATISTICS_CROPS of them at random are used.
+    seed : int
+    """
+    from pyimagesearch.backend import keras
+
+    sample = np.random.default_rng(seed).permutation(len(crops))[:STATISTICS_CROPS]
+    values = keras.ops.convert_to_tensor(scale(crops[sample]))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            axes = list(range(len(values.shape) - 1))
+            mean, variance = keras.ops.moments(values, axes)
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+        values = layer(values, training=False)
+
+
+def split_dataset(dataset: Dataset, kind: str, seed: int) -> Split:
+    """Split a dataset and say what the figures will be worth."""
+    by_video = split_videos(dataset.labels, dataset.sources, seed)
+    if kind == "random":
+        if by_video.how == "whole sources":
+            warn(
+                "with --split random, crops of one video stand on both sides, and the "
+                "figures are optimistic; --split video keeps videos apart"
+            )
+        return split_random(dataset.labels, seed)
+    if by_video.how != "whole sources":
+        warn(
+            "a class has crops of one video only, so the network is measured on a part "
+            "of the videos that it has seen another part of; to learn how it does on "
+            "others, gather from two videos of each class or more"
         )
-    return model, history.history
+    return by_video
 
 
-def plot_training(history: dict[str, list[float]], path: Path) -> None:
-    """Plot loss and accuracy over the epochs, as PNG, without a screen."""
-    from matplotlib import style
-    from matplotlib.figure import Figure
+def run_training(args: argparse.Namespace) -> None:
+    """Train, save, measure, and draw."""
+    from sklearn.preprocessing import LabelEncoder
 
-    with style.context("ggplot"):
-        figure = Figure()
-        axes = figure.subplots()
-        epochs = range(1, len(history["loss"]) + 1)
-        for key, label in (
-            ("loss", "train_loss"),
-            ("val_loss", "val_loss"),
-            ("accuracy", "train_acc"),
-            ("val_accuracy", "val_acc"),
-        ):
-            axes.plot(epochs, history[key], label=label)
-        axes.set_title("Training Loss and Accuracy on Dataset")
-        axes.set_xlabel("Epoch #")
-        axes.set_ylabel("Loss/Accuracy")
-        axes.legend(loc="lower left")
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png")
+    from pyimagesearch.evaluation import count_sources, measure, write_report
+    from pyimagesearch.plots import plot_report
+
+    recipe = RECIPES[args.recipe]
+    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
+    info("loading images...")
+    start = time.perf_counter()
+    dataset = load_dataset(args.dataset)
+    for name, sources in count_sources(dataset).items():
+        info(f"{sum(sources.values())} images of {name}, {len(sources)} sources")
+    split = split_dataset(dataset, args.split, args.seed)
+    info(
+        f"split by {split.how}: training on {len(split.train)} images, measuring on "
+        f"{len(split.test)}"
+    )
+
+    encoder = LabelEncoder()
+    truth = encoder.fit_transform(dataset.labels)
+    targets = np.eye(len(encoder.classes_), dtype=np.float32)[truth]
+    loaded = time.perf_counter()
+    training = train(
+        dataset.crops[split.train],
+        targets[split.train],
+        dataset.crops[split.test],
+        targets[split.test],
+        recipe,
+        args.seed,
+    )
+    epochs = len(training.history["loss"])
+    if training.interrupted:
+        info(f"interrupted in epoch {epochs}; keeping the network as it is")
+    trained = time.perf_counter()
+
+    info(f"serializing network to '{args.model}'...")
+    encoder.margin = dataset.margin
+    save_model(training.model, args.model)
+    save_labels(encoder, args.le)
+
+    info("evaluating network...")
+    held_out = dataset.subset(split.test)
+    network, labels = load_classifier(args.model, args.le)
+    report, scores = measure(network, labels, held_out)
+    if scores is not None:
+        # Frozen here, for the days on which other people's crops are measured.
+        encoder.threshold = report["evaluation"]["frames"]["eer_threshold"]
+        save_labels(encoder, args.le)
+    plot_report(args.plot, training.history, scores, held_out)
+    if args.report:
+        done = time.perf_counter()
+        described = {
+            "dataset": str(args.dataset),
+            "model": str(args.model),
+            "classes": encoder.classes_.tolist(),
+            "margin": dataset.margin,
+            "recipe": {"name": args.recipe, **recipe._asdict()},
+            "seed": args.seed,
+            "interrupted_in_epoch": epochs if training.interrupted else None,
+            "split": {
+                "asked_for": args.split,
+                "how": split.how,
+                "train": count_sources(dataset.subset(split.train)),
+                "test": count_sources(held_out),
+            },
+            "development_threshold": getattr(encoder, "threshold", None),
+            "history": training.history,
+            "seconds": {
+                "loading": loaded - start,
+                "training": trained - loaded,
+                "measuring": done - trained,
+            },
+        }
+        write_report(args.report, described | report)
+    written = [args.model, args.le, args.plot, args.report]
+    info(f"wrote {', '.join(str(path) for path in written if path)}")
+    if training.interrupted:
+        raise KeyboardInterrupt
+
+
+def run_evaluation(args: argparse.Namespace) -> None:
+    """Measure a network that is there already on all of a dataset."""
+    from pyimagesearch.evaluation import count_sources, measure, write_report
+    from pyimagesearch.plots import plot_report
+
+    network, labels = load_classifier(args.model, args.le)
+    info("loading images...")
+    dataset = load_dataset(args.dataset, network.width, network.height, 1)
+    if dataset.margin != labels.margin:
+        raise UserError(
+            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
+            f"{args.model} was trained on --margin {labels.margin:g}; gather again"
+        )
+    for name, sources in count_sources(dataset).items():
+        info(f"{sum(sources.values())} images of {name}, {len(sources)} sources")
+    info("evaluating network...")
+    report, scores = measure(network, labels, dataset)
+    written = []
+    if scores is not None:
+        plot_report(args.plot, None, scores, dataset)
+        written.append(args.plot)
+    if args.report:
+        described = {
+            "dataset": str(args.dataset),
+            "model": str(args.model),
+            "classes": labels.classes,
+            "margin": labels.margin,
+            "sources": count_sources(dataset),
+            "development_threshold": labels.threshold,
+        }
+        write_report(args.report, described | report)
+        written.append(args.report)
+    if written:
+        info(f"wrote {', '.join(map(str, written))}")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -329,14 +416,34 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("plot.png"),
         metavar="FILE",
-        help="where the plot of loss and accuracy goes (default: %(default)s)",
+        help="where the picture of training and evaluation goes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write all figures here, as JSON",
+    )
+    parser.add_argument(
+        "--split",
+        choices=["video", "random"],
+        default="video",
+        help="measure on other videos than those learnt from, or on crops at random as "
+        "the tutorial does (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--recipe",
+        choices=list(RECIPES),
+        default="steady",
+        help="how to train; tutorial is for comparison (default: %(default)s)",
     )
     parser.add_argument(
         "--epochs",
         type=positive_int,
-        default=EPOCHS,
         metavar="N",
-        help="passes over the training crops (default: %(default)s)",
+        help="passes over the training crops (default: the recipe's, "
+        + ", ".join(f"{r.epochs} for {name}" for name, r in RECIPES.items())
+        + ")",
     )
     parser.add_argument(
         "--seed",
@@ -345,50 +452,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="of the split, the weights and the augmentation (default: %(default)s)",
     )
+    parser.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="train nothing: measure --model and --le on all of --dataset",
+    )
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    for path in (args.model, args.le, args.plot):
+    outputs = [args.plot, args.report]
+    outputs += [] if args.evaluate else [args.model, args.le]
+    for path in filter(None, outputs):
         make_room(path)
-    info("loading images...")
-    crops, labels, _ = load_dataset(args.dataset)
-
-    from sklearn.metrics import classification_report
-    from sklearn.model_selection import train_test_split
-    from sklearn.preprocessing import LabelEncoder
-
-    encoder = LabelEncoder()
-    truth = encoder.fit_transform(labels)
-    targets = np.eye(len(encoder.classes_), dtype=np.float32)[truth]
-    for name, count in zip(encoder.classes_, np.bincount(truth), strict=True):
-        info(f"{count} images of {name}")
-    parts = train_test_split(
-        crops, targets, test_size=TEST_SHARE, random_state=args.seed
-    )
-    train_crops, test_crops, train_targets, test_targets = parts
-
-    model, history = train(
-        train_crops, train_targets, test_crops, test_targets, args.epochs, args.seed
-    )
-    info(f"serializing network to '{args.model}'...")
-    save_model(model, args.model)
-    save_labels(encoder, args.le)
-
-    info("evaluating network...")
-    probabilities = model.predict(scale(test_crops), batch_size=256, verbose=0)
-    print(
-        classification_report(
-            test_targets.argmax(axis=1),
-            probabilities.argmax(axis=1),
-            labels=range(len(encoder.classes_)),
-            target_names=encoder.classes_,
-            zero_division=0,
-        )
-    )
-    plot_training(history, args.plot)
-    info(f"wrote {args.model}, {args.le} and {args.plot}")
+    if args.evaluate:
+        run_evaluation(args)
+    else:
+        run_training(args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -42,6 +42,10 @@ class Labels(NamedTuple):
     """What `le.pickle` says: the name of each of the network's outputs, in order."""
 
     classes: list[str]
+    margin: float = 0.0
+    """What the faces' boxes were grown by, as a share of their size."""
+    threshold: float | None = None
+    """Probability of real with equal errors on the held-out crops of the training."""
 
 
 @contextmanager
@@ -59,6 +63,24 @@ def replacing(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Write a file whole, or return False if there is one of this name already."""
+    if path.exists():
+        return False
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, path)  # unlike a renaming, fails if somebody was faster
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links, such as that of a memory card
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def make_room(path: Path) -> None:
@@ -98,9 +120,9 @@ def load_network(path: Path) -> Network:
         When the file is missing, is neither, or is a model that does not take
         (height, width, 3) images and give probabilities.
     """
-    model = _load_keras(path)
-    import tensorflow as tf  # by now imported, without its start-up chatter
+    from pyimagesearch.backend import tf
 
+    model = _load_keras(path)
     shapes = model.input_shape, model.output_shape
     if not all(isinstance(shape, tuple) for shape in shapes) or not (
         len(shapes[0]) == 4 and shapes[0][3] == 3 and None not in shapes[0][1:]
@@ -131,7 +153,8 @@ def _load_keras(path: Path):
     if not is_hdf5 and not signature.startswith(ZIP_SIGNATURE):
         raise UserError(f"{path}: neither a .keras archive nor an HDF5 model")
 
-    from pyimagesearch.livenessnet import LivenessNet, keras
+    from pyimagesearch.backend import keras
+    from pyimagesearch.livenessnet import LivenessNet
 
     # Keras goes by the file's name, so it gets a copy of the right name.
     with tempfile.TemporaryDirectory() as folder:
@@ -193,13 +216,38 @@ def load_labels(path: Path) -> Labels:
         if len(content) > LABELS_LIMIT:
             raise ValueError("too large")
         encoder = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
-        classes = encoder.__dict__["classes_"].strings()
+        extras = {
+            name: float(encoder.__dict__[name])
+            for name in ("margin", "threshold")
+            if encoder.__dict__.get(name) is not None
+        }
+        if not all(0 <= value <= 1 for value in extras.values()):
+            raise ValueError(f"out of range: {extras}")
+        labels = Labels(encoder.__dict__["classes_"].strings(), **extras)
     except Exception as error:  # a pickle can fail in every way there is
         reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(
             f"{path}: not the labels that train.py writes: {reason}"
         ) from None
-    return Labels(classes)
+    return labels
+
+
+def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
+    """Load a network and its labels, which must fit each other.
+
+    Raises
+    ------
+    UserError
+        When they do not, or as `load_network` and `load_labels` do.
+    """
+    labels = load_labels(le)
+    network = load_network(model)
+    if network.classes != len(labels.classes):
+        raise UserError(
+            f"{model} tells {network.classes} classes apart, but {le} names "
+            f"{len(labels.classes)}; use the two files of one training"
+        )
+    return network, labels
 
 
 class _LabelUnpickler(pickle.Unpickler):

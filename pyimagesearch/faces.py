@@ -108,6 +108,25 @@ def detect_faces(
     return large, len(faces) - len(large)
 
 
-def crop_face(image: np.ndarray, face: Face) -> np.ndarray:
-    """Cut a face out of its frame at native size: (h, w, 3) uint8 BGR, a view."""
-    return image[face.top : face.bottom, face.left : face.right]
+def crop_face(image: np.ndarray, face: Face, margin: float = 0.0) -> np.ndarray:
+    """Cut a face out of its frame at native size.
+
+    Parameters
+    ----------
+    image : ndarray of shape (M, N, 3), dtype uint8
+    face : Face
+        Inside the image.
+    margin : float, default 0
+        Grow the box by this share of its width and height on each side, as far as
+        the image goes: 0.5 doubles it.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), dtype uint8
+        A view of the image.
+    """
+    x = round(margin * (face.right - face.left))
+    y = round(margin * (face.bottom - face.top))
+    return image[
+        max(0, face.top - y) : face.bottom + y, max(0, face.left - x) : face.right + x
+    ]

@@ -208,11 +208,6 @@ def open_frames(source: str, skip: int = 1) -> FileFrames | CameraFrames:
 
 def _find_files(folder: Path) -> list[Path]:
     """Find images and videos by suffix, in natural order, hidden ones left out."""
-
-    def natural(path: Path) -> list:
-        parts = re.split(r"([0-9]+)", str(path).casefold())
-        return [int(part) if i % 2 else part for i, part in enumerate(parts)]
-
     return sorted(
         (
             path
@@ -221,8 +216,14 @@ def _find_files(folder: Path) -> list[Path]:
             and not any(p.startswith(".") for p in path.relative_to(folder).parts)
             and path.is_file()
         ),
-        key=natural,
+        key=natural_key,
     )
+
+
+def natural_key(path: Path) -> list:
+    """Sort key that puts 2 before 10."""
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def _name_sources(files: list[Path], root: Path) -> dict[str, Path]:

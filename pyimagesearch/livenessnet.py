@@ -1,26 +1,8 @@
 """LivenessNet: a network small and shallow enough to judge faces in real time."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pyimagesearch.backend import keras
 
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Send stderr nowhere: TensorFlow's import prints notes that no setting stops."""
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
-with _silence():
-    import keras
-    from keras import layers
+layers = keras.layers
 
 
 class LivenessNet:

@@ -17,8 +17,9 @@ from pyimagesearch.artifacts import (
     save_labels,
     save_model,
 )
+from pyimagesearch.backend import keras
 from pyimagesearch.console import UserError
-from pyimagesearch.livenessnet import LivenessNet, keras
+from pyimagesearch.livenessnet import LivenessNet
 
 IMAGES = np.random.default_rng(0).random((5, 32, 32, 3), np.float32)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pyimagesearch.livenessnet import LivenessNet, keras
+from pyimagesearch.backend import keras
+from pyimagesearch.livenessnet import LivenessNet
 
 
 def test_it_is_the_tutorials_network():

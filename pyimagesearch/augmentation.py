@@ -1,0 +1,96 @@
+"""Crops moved at random, so that a network sees a new view of each in every epoch.
+
+The ranges are the tutorial's, and so are the moves: those of Keras' ImageDataGenerator.
+"""
+
+import numpy as np
+
+from pyimagesearch.backend import tf
+
+ROTATION = 20.0  # degrees, either way
+ZOOM = 0.15  # of the size, each axis on its own
+SHIFT = 0.2  # of the size, each axis on its own
+SHEAR = 0.15  # degrees
+
+
+def augment(images, seed):
+    """Move images at random, all of a batch in one operation.
+
+    Parameters
+    ----------
+    images : tensor of shape (n, h, w, 3), dtype float32
+    seed : tensor of shape (2,), dtype int64
+        The same seed moves the images the same way.
+
+    Returns
+    -------
+    tensor of shape (n, h, w, 3), dtype float32
+        Rotated, shifted, sheared, zoomed and every other one mirrored; what comes in
+        from outside repeats the nearest pixel.
+    """
+    n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
+    # (7, n), each uniform in [-1, 1)
+    draws = tf.random.stateless_uniform((7, n), seed, minval=-1.0, maxval=1.0)
+    transforms = affine_transforms(
+        rotation=draws[0] * np.deg2rad(ROTATION),
+        shift_y=draws[1] * SHIFT * height,
+        shift_x=draws[2] * SHIFT * width,
+        shear=draws[3] * np.deg2rad(SHEAR),
+        zoom_y=1 + draws[4] * ZOOM,
+        zoom_x=1 + draws[5] * ZOOM,
+        mirror=draws[6] < 0,
+        height=height,
+        width=width,
+    )
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=(height, width),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+
+
+def affine_transforms(
+    rotation, shift_y, shift_x, shear, zoom_y, zoom_x, mirror, height, width
+):
+    """Compose each image's moves, as Keras' ImageDataGenerator does.
+
+    Parameters
+    ----------
+    rotation, shear : tensor of shape (n,)
+        Angles in radians.
+    shift_y, shift_x : tensor of shape (n,)
+        In pixels.
+    zoom_y, zoom_x : tensor of shape (n,)
+        Factors; above 1 the image shrinks.
+    mirror : tensor of shape (n,), dtype bool
+        Whether left and right change places.
+    height, width : int
+        Size of the images in pixels.
+
+    Returns
+    -------
+    tensor of shape (n, 8), dtype float32
+        From output to input pixels, as ImageProjectiveTransformV3 takes them.
+    """
+    zero, one = tf.zeros_like(rotation), tf.ones_like(rotation)
+
+    def matrix(*entries):  # the first two rows of n 3x3 matrices on (x, y, 1)
+        return tf.reshape(tf.stack([*entries, zero, zero, one], -1), (-1, 3, 3))
+
+    sin, cos = tf.sin(rotation), tf.cos(rotation)
+    flip = tf.where(mirror, -one, one)
+    center_x, center_y = one * (width - 1) / 2, one * (height - 1) / 2
+    # Read from right to left: what happens to an output pixel on its way to the input.
+    composed = (
+        matrix(one, zero, center_x, zero, one, center_y)
+        @ matrix(cos, -sin, zero, sin, cos, zero)
+        @ matrix(one, zero, shift_x, zero, one, shift_y)
+        @ matrix(one, -tf.sin(shear), zero, zero, tf.cos(shear), zero)
+        @ matrix(zoom_x, zero, zero, zero, zoom_y, zero)
+        @ matrix(flip, zero, zero, zero, one, zero)
+        @ matrix(one, zero, -center_x, zero, one, -center_y)
+    )
+    return tf.reshape(composed, (-1, 9))[:, :8]

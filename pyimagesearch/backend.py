@@ -1,0 +1,25 @@
+"""TensorFlow and Keras, imported without the notes that they print at their start."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send stderr nowhere: no setting stops the notes of TensorFlow's import."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+with _silence():
+    import keras
+    import tensorflow as tf
+
+__all__ = ["keras", "tf"]

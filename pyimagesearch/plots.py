@@ -1,0 +1,148 @@
+"""Pictures of a training and of an evaluation, drawn without a screen."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from pyimagesearch.artifacts import replacing
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.frames import read_image
+from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD
+
+SHEET = 2, 8  # rows and columns of the contact sheet
+REAL_COLOR, ATTACK_COLOR = "#2a9d4e", "#d1342f"
+
+
+def plot_report(
+    path: Path,
+    history: dict[str, list[float]] | None,
+    scores: np.ndarray | None,
+    dataset: Dataset,
+    threshold: float = FIXED_THRESHOLD,
+) -> None:
+    """Draw training curves, scores, ROC curve and the worst mistakes into one PNG.
+
+    Parameters
+    ----------
+    path : Path
+        Written whole or not at all.
+    history : dict of str to list of float, or None
+        Keras' loss and accuracy by epoch; None leaves the curves out.
+    scores : ndarray of shape (n,) or None
+        Probability of bona fide of the crops that were measured on; None leaves all
+        but the curves out.
+    dataset : Dataset
+        The n crops.
+    threshold : float
+        From which score on a crop is called bona fide.
+    """
+    is_real = dataset.labels == BONA_FIDE
+    panels = [plot_training] * bool(history)
+    if scores is not None:
+        panels += [plot_scores] + [plot_roc] * (len(set(is_real)) == 2)
+    with style.context("ggplot"):
+        height = 4.5 if scores is None else 8.0
+        figure = Figure((5 * len(panels), height), layout="constrained")
+        top, *bottom = np.ravel(figure.subfigures(1 + (scores is not None)))
+        for axes, panel in zip(
+            np.ravel(top.subplots(1, len(panels))), panels, strict=True
+        ):
+            if panel is plot_training:
+                plot_training(axes, history)
+            else:
+                panel(axes, scores, is_real, threshold)
+        for subfigure in bottom:
+            plot_hardest(subfigure, scores, is_real, dataset.paths, threshold)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=100)
+
+
+def plot_training(axes: Axes, history: dict[str, list[float]]) -> None:
+    """Plot loss and accuracy by epoch, as the tutorial does."""
+    epochs = np.arange(1, len(history["loss"]) + 1)
+    for key, label in (
+        ("loss", "train_loss"),
+        ("val_loss", "val_loss"),
+        ("accuracy", "train_acc"),
+        ("val_accuracy", "val_acc"),
+    ):
+        axes.plot(epochs, history[key], label=label, marker="." * (len(epochs) < 3))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("Training Loss and Accuracy on Dataset")
+    axes.set_xlabel("Epoch #")
+    axes.set_ylabel("Loss/Accuracy")
+    axes.legend(loc="best")
+
+
+def plot_scores(
+    axes: Axes, scores: np.ndarray, is_real: np.ndarray, threshold: float
+) -> None:
+    """Plot how the scores of both kinds of crops are spread."""
+    bins = np.linspace(0, 1, 41)
+    for own, color, label in (
+        (is_real, REAL_COLOR, "real"),
+        (~is_real, ATTACK_COLOR, "attacks"),
+    ):
+        if own.any():
+            label = f"{label} ({own.sum()})"
+            axes.hist(scores[own], bins, color=color, alpha=0.6, label=label)
+    axes.axvline(threshold, color="black", linestyle="--", label="threshold")
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_title("Scores: right of the line is called real")
+    axes.set_xlabel("probability of real")
+    axes.set_ylabel("crops")
+    axes.legend(loc="upper center")
+
+
+def plot_roc(
+    axes: Axes, scores: np.ndarray, is_real: np.ndarray, threshold: float
+) -> None:
+    """Plot what either error costs in the other, at every threshold."""
+    passing, accepted, _ = roc_curve(is_real, scores)
+    axes.plot(100 * passing, 100 * accepted, color="#3a6ea5", linewidth=2)
+    axes.plot([0, 100], [0, 100], color="grey", linestyle=":", label="guessing")
+    axes.plot(
+        100 * (scores[~is_real] >= threshold).mean(),
+        100 * (scores[is_real] >= threshold).mean(),
+        "o",
+        color="black",
+        label="at the threshold",
+    )
+    axes.set_title("ROC: the upper left is best")
+    axes.set_xlabel("attacks that pass, % (APCER)")
+    axes.set_ylabel("real faces that pass, % (100 - BPCER)")
+    axes.legend(loc="lower right")
+
+
+def plot_hardest(
+    figure: SubFigure,
+    scores: np.ndarray,
+    is_real: np.ndarray,
+    paths: list[Path],
+    threshold: float,
+) -> None:
+    """Show the crops that were most wrong, then those that were most nearly so."""
+    # How far on the wrong side of the threshold a crop is.
+    wrongness = np.where(is_real, threshold - scores, scores - threshold)
+    is_wrong = (scores >= threshold) != is_real
+    figure.suptitle(
+        f"The hardest crops, with their probability of real: {is_wrong.sum()} of "
+        f"{len(scores)} are on the wrong side"
+    )
+    grid = figure.subplots(*SHEET, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, crop in zip(
+        grid.flat, np.argsort(-wrongness, kind="stable"), strict=False
+    ):
+        axes.imshow(read_image(paths[crop])[..., ::-1])  # BGR to RGB
+        color = REAL_COLOR if is_real[crop] else ATTACK_COLOR
+        name = paths[crop].stem
+        name = name if len(name) < 24 else f"...{name[-20:]}"
+        mark = "  WRONG" if is_wrong[crop] else ""
+        axes.set_title(f"{name}\n{scores[crop]:.3f}{mark}", fontsize=8, color=color)
