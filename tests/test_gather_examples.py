@@ -8,6 +8,7 @@ import pytest
 
 import gather_examples
 from pyimagesearch.faces import crop_face, detect_faces
+from pyimagesearch.manifest import read_margins
 
 HERE = gather_examples.__file__
 
@@ -19,7 +20,7 @@ def gather(detector_folder, tmp_path, capsys):
     def run(source, *options, output="out"):
         arguments = ["-i", source, "-o", tmp_path / output, "-d", detector_folder]
         status = gather_examples.main([str(a) for a in [*arguments, *options]])
-        crops = sorted((tmp_path / output).rglob("*"))
+        crops = sorted((tmp_path / output).rglob("*.png"))
         return status, *capsys.readouterr(), crops
 
     return run
@@ -90,6 +91,28 @@ def test_all_faces(gather, group_photo):
     ]
     _, _, _, surest = gather(group_photo, output="surest")
     assert surest[0].read_bytes() == crops[-1].read_bytes()
+
+
+def test_every_crop_is_in_the_manifest_once(gather, carphone, tmp_path):
+    for skip in (16, 8, 8):
+        *_, crops = gather(carphone, "--skip", skip)
+    assert list(read_margins(tmp_path / "out")) != []
+    assert sorted(read_margins(tmp_path / "out")) == [crop.name for crop in crops]
+    lines = (tmp_path / "out" / "crops.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(crops)
+
+
+def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path):
+    *_, before = gather(carphone, "--margin", 0.5)
+    status, _, error, after = gather(carphone)
+    assert status == 1
+    assert "holds crops with margin 0.5, not 0; gather with that --margin" in error
+    assert after == before
+    # Crops without a manifest are the tutorial's.
+    (tmp_path / "out" / "crops.csv").unlink()
+    status, _, error, _ = gather(carphone, "--margin", 0.5)
+    assert status == 1
+    assert "holds crops with margin 0, not 0.5" in error
 
 
 def test_confidence(gather, group_photo):

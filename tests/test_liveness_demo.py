@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 import liveness_demo
-from pyimagesearch.artifacts import Labels, Network, load_labels, load_network
+from pyimagesearch.artifacts import Labels, Network
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import read_image
 from pyimagesearch.outputs import TITLE
-from pyimagesearch.preprocessing import preprocess
 
 
 @pytest.fixture
@@ -62,23 +61,6 @@ def test_an_image_comes_out_labelled(demo, group_photo, tmp_path):
     assert "1 frames" in text
     assert read_image(out).shape == (1080, 1920, 3)
     assert not np.array_equal(read_image(out), read_image(group_photo))
-
-
-def test_crops_reach_the_network_as_training_saw_them(
-    detector, trained, dataset, videos, monkeypatch
-):
-    """One face's way through gather, PNG and train, and through the demo: same bits."""
-    seen = []
-    network = load_network(trained / "liveness.model")
-    spying = network._replace(
-        predict=lambda batch: seen.append(batch) or network.predict(batch)
-    )
-    labels = load_labels(trained / "le.pickle")
-    frames = read_all(videos / "real.mp4")
-    for number in (4, 60, 120):
-        liveness_demo.judge_faces(frames[number - 1], detector, spying, labels, 0.5)
-        saved = read_image(dataset / "real" / f"real_{number:06d}.png")
-        np.testing.assert_array_equal(seen.pop()[:1], preprocess([saved]))
 
 
 class FixedNetwork:

@@ -1,0 +1,65 @@
+import cv2
+import numpy as np
+import pytest
+
+import gather_examples
+import liveness_demo
+import train
+from pyimagesearch.artifacts import load_classifier
+from pyimagesearch.dataset import load_dataset
+from pyimagesearch.frames import open_frames, read_image
+from pyimagesearch.preprocessing import preprocess, scale
+
+
+def run(command, *arguments):
+    assert command.main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.mark.parametrize("margin", [0, 0.5])
+def test_a_face_is_the_same_all_the_way(
+    margin, videos, detector, detector_folder, tmp_path, monkeypatch, capsys
+):
+    """Gather, train and demo, as commands; the demo is not told the margin."""
+    monkeypatch.chdir(tmp_path)
+    for label in ("real", "fake"):
+        options = ["-d", detector_folder, "--margin", margin, "-s", "8"]
+        video, folder = videos / f"{label}.mp4", f"dataset/{label}"
+        run(gather_examples, "-i", video, "-o", folder, *options)
+    run(train, "--epochs", 1)
+    options = ["-d", detector_folder, "--no-display"]
+    run(liveness_demo, "-i", videos / "real.mp4", "-o", "out.mp4", *options)
+    assert "120 frames" in capsys.readouterr().out
+
+    network, labels = load_classifier(
+        tmp_path / "liveness.model", tmp_path / "le.pickle"
+    )
+    assert labels.margin == margin
+    seen = []
+    spying = network._replace(predict=lambda x: seen.append(x) or network.predict(x))
+    dataset = load_dataset(tmp_path / "dataset")
+    trained_on = dict(zip(dataset.paths, dataset.crops, strict=True))
+    for frame in open_frames(str(videos / "real.mp4"), skip=8):
+        liveness_demo.judge_faces(frame.image, detector, spying, labels, 0.5)
+        path = tmp_path / "dataset" / "real" / f"real_{frame.number:06d}.png"
+        surest = seen.pop()[0]
+        np.testing.assert_array_equal(surest, scale(trained_on[path]))
+        np.testing.assert_array_equal(surest, preprocess([read_image(path)])[0])
+
+
+def test_the_margin_doubles_the_box_but_stays_in_the_frame(
+    group_photo, detector_folder, tmp_path
+):
+    sizes = {}
+    for margin in (0, 0.5):
+        folder = tmp_path / str(margin)
+        options = ["-d", detector_folder, "--margin", margin, "--all-faces"]
+        run(gather_examples, "-i", group_photo, "-o", folder, *options)
+        sizes[margin] = {
+            crop.name: cv2.imread(str(crop)).shape[:2] for crop in folder.glob("*.png")
+        }
+    assert len(sizes[0]) == len(sizes[0.5]) == 5
+    for name, (height, width) in sizes[0].items():
+        grown_height, grown_width = sizes[0.5][name]
+        assert grown_width == pytest.approx(2 * width, abs=2)
+        # The faces are near the upper edge of this photograph.
+        assert 1.4 * height < grown_height <= 2 * height + 2
