@@ -414,9 +414,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "-p",
         "--plot",
         type=Path,
-        default=Path("plot.png"),
         metavar="FILE",
-        help="where the picture of training and evaluation goes (default: %(default)s)",
+        help="where the picture of training and evaluation goes (default: plot.png, or "
+        "evaluation.png with --evaluate)",
     )
     parser.add_argument(
         "--report",
@@ -441,9 +441,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--epochs",
         type=positive_int,
         metavar="N",
-        help="passes over the training crops (default: the recipe's, "
-        + ", ".join(f"{r.epochs} for {name}" for name, r in RECIPES.items())
-        + ")",
+        help="passes over the training crops (default: "
+        f"{RECIPES['steady'].epochs}, or {RECIPES['tutorial'].epochs} with --recipe "
+        "tutorial)",
     )
     parser.add_argument(
         "--seed",
@@ -462,6 +462,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
     outputs = [args.plot, args.report]
     outputs += [] if args.evaluate else [args.model, args.le]
     for path in filter(None, outputs):

@@ -32,7 +32,7 @@ def test_every_flag_of_help_is_in_readme_with_its_default(name, capsys):
     assert flags
     for flag in flags:
         assert f"`{flag}`" in section
-    for default in re.findall(r"\(default:\s+([^)]+)\)", text):
+    for default in re.findall(r"\(default: ([^)]+)\)", " ".join(text.split())):
         assert re.search(rf"\| `?{re.escape(default)}`? \|", section)
     for flag in re.findall(r"`(--?[a-z][a-z-]*)`", section):
         assert flag in flags
