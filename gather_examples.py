@@ -11,7 +11,7 @@ ever overwritten.
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
@@ -29,23 +29,25 @@ from pyimagesearch.console import (
 from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
 from pyimagesearch.frames import (
     IMAGE_SUFFIXES,
-    CameraFrames,
     FileFrames,
     Frame,
+    LiveFrames,
     open_frames,
     read_image,
 )
 from pyimagesearch.manifest import Manifest, common_margin
+from pyimagesearch.outputs import has_display, window
 
 
 def gather(
     frames: Iterable[Frame],
     detector: cv2.dnn.Net,
     output: Path,
+    counts: Counter,
     confidence: float = 0.5,
     all_faces: bool = False,
     margin: float = 0.0,
-) -> Counter:
+) -> None:
     """Save the face crops of some frames.
 
     Parameters
@@ -56,6 +58,9 @@ def gather(
         From `load_detector`.
     output : Path
         An existing folder; every crop is noted in its crops.csv.
+    counts : Counter
+        Counts frames by "searched" and "faceless", and faces by "saved", "kept" (the
+        same crop was there already) and "dropped" (too small or outside the frame).
     confidence : float, default 0.5
         Detections that are not above it are ignored, in [0, 1].
     all_faces : bool, default False
@@ -63,19 +68,12 @@ def gather(
     margin : float, default 0
         Grow the boxes by this share of their size on each side.
 
-    Returns
-    -------
-    Counter
-        Frames by "searched" and "faceless"; faces by "saved", "kept" (the same crop
-        was there already) and "dropped" (too small or outside the frame).
-
     Raises
     ------
     UserError
         When another picture has a crop's name.
     """
     manifest = Manifest(output)
-    counts = Counter()
     for frame in frames:
         faces, dropped = detect_faces(detector, frame.image, confidence)
         counts["searched"] += 1
@@ -90,7 +88,6 @@ def gather(
             else:
                 counts["saved"] += 1
                 info(f"saved {path} to disk")
-    return counts
 
 
 def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:
@@ -128,12 +125,22 @@ def check_margin(folder: Path, margin: float) -> None:
         )
 
 
-def watched(frames: FileFrames | CameraFrames) -> Iterator[Frame]:
-    """Pass the frames on, with a progress bar where stderr is a terminal."""
-    with tqdm(total=frames.total, unit=" frames", disable=None) as bar:
-        for frame in frames:
+def watched(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
+    """Pass the frames on, with a progress bar where stderr is a terminal.
+
+    What a camera sees is shown in a window as well, where there is a screen; q ends it.
+    """
+    with ExitStack() as stack:
+        bar = tqdm(total=frames.total, unit=" frames", disable=None)
+        stack.enter_context(bar)
+        show = None
+        if frames.live and has_display():
+            show = stack.enter_context(window(frames.kind))
+        for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
             yield frame
+            if show and not show(frame):
+                return
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -143,7 +150,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "-i",
         "--input",
         required=True,
-        help="video, image, or folder of videos and images",
+        help="video, image, folder of videos and images, camera index, or http(s) or "
+        "rtsp address",
     )
     parser.add_argument(
         "-o",
@@ -188,7 +196,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=0.0,
         metavar="M",
         help="grow the box by this share of its width and height on each side, 0 to 1 "
-        "(default: %(default)s, the tutorial's tight crop)",
+        "(default: %(default)s)",
     )
     return parser.parse_args(argv)
 
@@ -197,23 +205,28 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
     detector = load_detector(args.detector)
+    counts = Counter()
     with closing(open_frames(args.input, args.skip)) as frames:
         args.output.mkdir(parents=True, exist_ok=True)
         check_margin(args.output, args.margin)
-        counts = gather(
-            watched(frames),
-            detector,
-            args.output,
-            args.confidence,
-            args.all_faces,
-            args.margin,
-        )
-    info(
-        f"read {frames.read} frames, searched {counts['searched']}, "
-        f"{counts['faceless']} without a face; saved {counts['saved']} faces to "
-        f"{args.output}, {counts['kept']} were there already, {counts['dropped']} too "
-        "small"
-    )
+        try:
+            with closing(watched(frames)) as readable:
+                gather(
+                    readable,
+                    detector,
+                    args.output,
+                    counts,
+                    args.confidence,
+                    args.all_faces,
+                    args.margin,
+                )
+        finally:
+            info(
+                f"read {frames.read} frames, searched {counts['searched']}, "
+                f"{counts['faceless']} without a face; saved {counts['saved']} faces "
+                f"to {args.output}, {counts['kept']} were there already, "
+                f"{counts['dropped']} too small"
+            )
     if not frames.read:
         raise UserError(f"{args.input}: nothing could be read")
     if not counts["searched"]:

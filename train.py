@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pyimagesearch.artifacts import (
+    export_onnx,
     load_classifier,
     make_room,
     save_labels,
@@ -307,8 +308,11 @@ def run_training(args: argparse.Namespace) -> None:
     save_model(training.model, args.model)
     save_labels(encoder, args.le)
 
-    info("evaluating network...")
     held_out = dataset.subset(split.test)
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        export_onnx(training.model, args.export, held_out.crops)
+    info("evaluating network...")
     network, labels = load_classifier(args.model, args.le)
     report, scores = measure(network, labels, held_out)
     if scores is not None:
@@ -341,7 +345,7 @@ def run_training(args: argparse.Namespace) -> None:
             },
         }
         write_report(args.report, described | report)
-    written = [args.model, args.le, args.plot, args.report]
+    written = [args.model, args.le, args.export, args.plot, args.report]
     info(f"wrote {', '.join(str(path) for path in written if path)}")
     if training.interrupted:
         raise KeyboardInterrupt
@@ -425,6 +429,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="write all figures here, as JSON",
     )
     parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write the network here as well, as ONNX, which the demo runs without "
+        "TensorFlow",
+    )
+    parser.add_argument(
         "--split",
         choices=["video", "random"],
         default="video",
@@ -464,7 +475,7 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
     outputs = [args.plot, args.report]
-    outputs += [] if args.evaluate else [args.model, args.le]
+    outputs += [] if args.evaluate else [args.model, args.le, args.export]
     for path in filter(None, outputs):
         make_room(path)
     if args.evaluate:

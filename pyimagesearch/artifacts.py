@@ -13,17 +13,22 @@ import pickle
 import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from pyimagesearch.console import UserError
+from pyimagesearch.preprocessing import HEIGHT, WIDTH, scale
 
 ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
+ONNX_SIGNATURE = b"\x08"  # the field that comes first, the format's version
+ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was measured
 LABELS_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
 
 
@@ -106,42 +111,48 @@ def save_model(model, path: Path) -> None:
         model.save(temporary)
 
 
-def load_network(path: Path) -> Network:
-    """Load a model that train.py or the original tutorial saved.
+def export_onnx(model, path: Path, crops: np.ndarray) -> None:
+    """Write a Keras model as ONNX, for OpenCV to run without TensorFlow.
 
     Parameters
     ----------
+    model : keras.Model
     path : Path
-        A `.keras` archive or a LivenessNet in HDF5, under any name.
+        Written only if OpenCV gives the model's own probabilities.
+    crops : ndarray of shape (n, h, w, 3), dtype uint8
+        To check that on, at least one.
 
     Raises
     ------
     UserError
-        When the file is missing, is neither, or is a model that does not take
+        When it gives others.
+    """
+    with replacing(path, ".onnx") as temporary:
+        with warnings.catch_warnings():  # Keras asks NumPy for its `object`
+            warnings.simplefilter("ignore", FutureWarning)
+            model.export(temporary, format="onnx", verbose=False)
+        exported, inputs = load_network(temporary), scale(crops)
+        expected = model.predict(inputs, batch_size=256, verbose=0)
+        difference = np.abs(exported.predict(inputs) - expected).max()
+        if not difference <= ONNX_TOLERANCE:
+            raise UserError(f"{path}: not written, as it is {difference:.1g} off")
+
+
+def load_network(path: Path) -> Network:
+    """Load a network that train.py or the original tutorial saved.
+
+    Parameters
+    ----------
+    path : Path
+        A `.keras` archive or a LivenessNet in HDF5, under any name, which needs
+        TensorFlow; or an ONNX file that `export_onnx` wrote, which does not.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, is none of these, or is a model that does not take
         (height, width, 3) images and give probabilities.
     """
-    from pyimagesearch.backend import tf
-
-    model = _load_keras(path)
-    shapes = model.input_shape, model.output_shape
-    if not all(isinstance(shape, tuple) for shape in shapes) or not (
-        len(shapes[0]) == 4 and shapes[0][3] == 3 and None not in shapes[0][1:]
-    ):
-        raise UserError(f"{path}: takes {shapes[0]}, not (height, width, 3) images")
-    if len(shapes[1]) != 2 or (shapes[1][1] or 0) < 2:
-        raise UserError(f"{path}: gives {shapes[1]}, not a probability for each class")
-    _, height, width, _ = shapes[0]
-
-    # Compiled once, for any number of faces: `model.predict` takes 30 times as long.
-    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.float32)])
-    def forward(batch):
-        return model(batch, training=False)
-
-    return Network(lambda batch: forward(batch).numpy(), height, width, shapes[1][1])
-
-
-def _load_keras(path: Path):
-    """Read a model by what it holds, not by its name, in Keras' safe mode."""
     if path.is_dir():
         raise UserError(f"{path} is a folder (a SavedModel?); train a model anew")
     try:
@@ -149,30 +160,102 @@ def _load_keras(path: Path):
             signature = file.read(4)
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
-    is_hdf5 = signature == HDF5_SIGNATURE
-    if not is_hdf5 and not signature.startswith(ZIP_SIGNATURE):
-        raise UserError(f"{path}: neither a .keras archive nor an HDF5 model")
+    if signature.startswith(ZIP_SIGNATURE):
+        return _compile_keras(path, _load_keras(path))
+    if signature == HDF5_SIGNATURE:
+        return _compile_keras(path, _load_hdf5(path))
+    if signature.startswith(ONNX_SIGNATURE):
+        return _load_onnx(path)
+    raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
 
+
+def _load_onnx(path: Path) -> Network:
+    try:
+        net = cv2.dnn.readNetFromONNX(np.fromfile(path, np.uint8))
+
+        def predict(batch: np.ndarray) -> np.ndarray:
+            net.setInput(batch)
+            return net.forward().reshape(len(batch), -1)  # OpenCV gives (n, 1, classes)
+
+        probabilities = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
+    except (cv2.error, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"{path}: not an ONNX model of {HEIGHT}x{WIDTH} images that OpenCV can "
+            f"read: {reason}"
+        ) from None
+    return _check(path, Network(predict, HEIGHT, WIDTH, probabilities.shape[1]))
+
+
+def _compile_keras(path: Path, model) -> Network:
+    """Make a Keras model a function, compiled once for any number of faces.
+
+    `model.predict` takes 30 times as long for one face.
+    """
+    from pyimagesearch.backend import tf
+
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise UserError(f"{path}: takes {shape}, not images")
+    if not isinstance(model.output_shape, tuple) or len(model.output_shape) != 2:
+        raise UserError(
+            f"{path}: gives {model.output_shape}, not a probability for each class"
+        )
+    _, height, width, depth = shape
+    if depth != 3:
+        raise UserError(f"{path}: takes images of {depth} channels, not 3")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.float32)])
+    def forward(batch):
+        return model(batch, training=False)
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        return forward(batch).numpy()
+
+    return _check(path, Network(predict, height, width, model.output_shape[1]))
+
+
+def _check(path: Path, network: Network) -> Network:
+    if not network.classes or network.classes < 2:
+        raise UserError(
+            f"{path}: gives {network.classes} value, not a probability each"
+        )
+    return network
+
+
+def _load_keras(path: Path):
+    """Read a `.keras` archive, in Keras' safe mode: without code that is in it."""
     from pyimagesearch.backend import keras
+
+    with _named(path, "model.keras") as copy, _explained(path, "a model"):
+        return keras.models.load_model(copy, compile=False)
+
+
+def _load_hdf5(path: Path):
+    """Read a LivenessNet: Keras 3 cannot rebuild what Keras 2 described."""
     from pyimagesearch.livenessnet import LivenessNet
 
-    # Keras goes by the file's name, so it gets a copy of the right name.
+    with _named(path, "model.h5") as copy, _explained(path, "a LivenessNet"):
+        model = LivenessNet.build(*_read_hdf5_shape(copy))
+        model.load_weights(copy)
+        return model
+
+
+@contextmanager
+def _named(path: Path, name: str) -> Iterator[Path]:
+    """Give a copy of a file under another name, as Keras goes by that."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "model.h5" if is_hdf5 else "model.keras")
-        shutil.copyfile(path, copy)
-        try:
-            if not is_hdf5:
-                return keras.models.load_model(copy, compile=False)
-            # Keras 3 cannot rebuild what Keras 2 described, but reads its weights.
-            model = LivenessNet.build(*_read_hdf5_shape(copy))
-            model.load_weights(copy)
-            return model
-        except Exception as error:  # whatever a damaged or strange file leads to
-            kind = "a LivenessNet" if is_hdf5 else "a model"
-            reason = (str(error) or repr(error)).strip().splitlines()[0]
-            raise UserError(
-                f"{path}: not {kind} that Keras can read: {reason}"
-            ) from None
+        yield Path(shutil.copyfile(path, Path(folder, name)))
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged or strange file leads to into one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error) or repr(error)).strip().splitlines()[0]
+        raise UserError(f"{path}: not {what} that Keras can read: {reason}") from None
 
 
 def _read_hdf5_shape(path: Path) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Where frames come from: a camera, a video, an image, or a folder of them."""
+"""Where frames come from: a camera, a stream, a video, an image, or a folder."""
 
 import os
 import re
@@ -9,28 +9,21 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
+from imutils.video import VideoStream, WebcamVideoStream
 
 from pyimagesearch.console import UserError, warn
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-VIDEO_SUFFIXES = {
-    ".3gp",
-    ".avi",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpg",
-    ".webm",
-    ".wmv",
-}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".wmv"}
 # Enough to keep decoder and detector both busy; a 1080p frame takes 6 MB.
 FRAMES_AHEAD = 4
 FIRST_FRAME_SECONDS = 10.0  # slow USB cameras need some of them to wake up
-
+STALL_SECONDS = 5.0  # without a new frame, a camera or stream counts as dead
+REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try to open it again
 
 if "OPENCV_LOG_LEVEL" not in os.environ:  # one line of ours says what is wrong
     cv2.utils.logging.setLogLevel(0)
@@ -42,9 +35,13 @@ class Frame(NamedTuple):
     image: np.ndarray
     """(M, N, 3) uint8 BGR, native size, upright."""
     source: str
-    """Name of its video, image or camera, without suffix."""
+    """Name of its video, image, camera or stream, without suffix."""
     number: int
     """Position in its source, counted from 1."""
+    time: float
+    """Seconds since its source began."""
+    fps: float | None
+    """Frames per second of its source; None for a still image."""
 
 
 class FileFrames:
@@ -59,50 +56,48 @@ class FileFrames:
     total : int or None
         How many frames `read` will come to, where the files say so; a video's header
         may be wrong, so this is for progress bars only.
-    fps : float or None
-        Frames per second of a single video.
-    still : bool
-        Whether it is a single image.
+    kind : str
+        "image" or "video" where there is one file, "folder" where there are more.
     """
 
     live = False
 
-    def __init__(self, files: dict[str, Path], skip: int):
+    def __init__(self, files: dict[str, str], skip: int, is_folder: bool):
         self._files = files
         self._skip = skip
         self.read = 0
         self.unreadable = 0
-        self.total = self.fps = None
-        self.still = False
-        if len(files) > 1:
-            if all(path.suffix.lower() in IMAGE_SUFFIXES for path in files.values()):
+        self.total = None
+        self.kind = "folder"
+        if is_folder:
+            if all(is_image_name(name) for name in files.values()):
                 self.total = len(files)
             return
-        ((_, path),) = files.items()
-        if read_image(path) is not None:
-            self.total = 1
-            self.still = True
+        ((_, name),) = files.items()
+        if read_image(Path(name)) is not None:
+            self.kind, self.total = "image", 1
             return
-        video = _open_video(path)
+        self.kind = "video"
+        video = cv2.VideoCapture(name)
         if not video.grab():
-            raise UserError(f"{path}: neither an image nor a video that can be read")
+            raise UserError(f"{name}: neither an image nor a video that can be read")
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
         self.total = int(count) if 0 < count < 1e9 else None
-        self.fps = _sane_fps(video)
         video.release()
 
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._decode())
 
     def _decode(self) -> Iterator[Frame]:
-        for source, path in self._files.items():
+        for source, name in self._files.items():
             before = self.read
-            image = read_image(path)
+            image = read_image(Path(name))
             if image is not None:
                 self.read += 1
-                yield Frame(image, source, 1)
+                yield Frame(image, source, 1, 0.0, None)
                 continue
-            video = _open_video(path)
+            video = cv2.VideoCapture(name)
+            fps = sane_fps(video)
             try:
                 # Frame counts in headers cannot be trusted: read to the end.
                 while video.grab():
@@ -112,54 +107,90 @@ class FileFrames:
                         continue  # a frame that is only grabbed costs half as much
                     decoded, image = video.retrieve()
                     if decoded:
-                        yield Frame(image, source, number)
+                        yield Frame(image, source, number, (number - 1) / fps, fps)
             finally:
                 video.release()
             if self.read == before:
                 self.unreadable += 1
-                warn(f"{path}: no picture can be read from it; skipped")
+                warn(f"{name}: no picture can be read from it; skipped")
 
     def close(self) -> None:
         """Nothing is held open between iterations."""
 
 
-class CameraFrames:
-    """The latest frame of a camera, again and again; frames in between are dropped."""
+class LiveFrames:
+    """The latest frame of a camera or stream; those that come too fast are dropped.
+
+    One that dies is opened again after growing pauses. The attributes are those of
+    FileFrames.
+    """
 
     live = True
-    still = False
     total = None
     unreadable = 0
+    kind = "video"
 
-    def __init__(self, index: int):
-        from imutils.video import VideoStream
-
-        self._source = f"camera{index}"
-        self._camera = VideoStream(src=index).stream
-        self._last = None
+    def __init__(self, address: int | str, skip: int):
+        self._address = address
+        self._skip = skip
+        if isinstance(address, int):
+            name = f"camera{address}"
+        else:  # without the user's password
+            parts = urlsplit(address)
+            name = re.sub(r"[^\w.-]+", "-", f"{parts.hostname}{parts.path}").strip("-")
+        # Frames of another day must not be taken for these.
+        self._source = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.name = name
         self.read = 0
-        if self._camera.stream.isOpened():
-            self._camera.start()
-        if self._next_image(FIRST_FRAME_SECONDS) is None:
+        self._stream = None
+        self._last = None
+        try:
+            self._open()
+            if self._next_image(FIRST_FRAME_SECONDS) is None:
+                raise UserError(explain_no_picture(address, name))
+        except BaseException:
             self.close()
-            raise UserError(
-                f"camera {index} gives no picture: is it connected, not in use by "
-                "another program, and may this program use it? Other cameras are "
-                "--input 1, --input 2, ...; a video file works too"
-            )
-        self.fps = _sane_fps(self._camera.stream)
+            raise
+        self._start = time.monotonic()
+        self._fps = sane_fps(self._stream.stream)
+
+    def _open(self) -> None:
+        if isinstance(self._address, int):
+            self._stream = VideoStream(src=self._address).stream
+        else:
+            self._stream = _UrlStream(self._address)
+        if self._stream.stream.isOpened():
+            self._stream.start()
 
     def __iter__(self) -> Iterator[Frame]:
-        while (image := self._next_image(FIRST_FRAME_SECONDS)) is not None:
-            self.read += 1
-            yield Frame(image, self._source, self.read)
-        raise UserError(f"{self._source} stopped giving pictures")
+        self._last = None  # the first image was only looked at
+        while True:
+            while (image := self._next_image(STALL_SECONDS)) is not None:
+                self.read += 1
+                if self.read % self._skip == 0:
+                    seconds = time.monotonic() - self._start
+                    yield Frame(image, self._source, self.read, seconds, self._fps)
+            self._reopen()
+
+    def _reopen(self) -> None:
+        for pause in REOPEN_PAUSES:
+            warn(f"{self.name} gives no more pictures; trying again in {pause:g} s")
+            self.close()
+            time.sleep(pause)
+            self._open()
+            if self._next_image(STALL_SECONDS) is not None:
+                self._last = None
+                warn(f"{self.name} is back")
+                return
+        raise UserError(
+            f"{self.name} died after {self.read} frames and could not be opened again"
+        )
 
     def _next_image(self, seconds: float) -> np.ndarray | None:
-        """Wait for an image that was not given yet."""
+        """Wait for an image that was not given yet; None if none comes."""
         deadline = time.monotonic() + seconds
-        while self._camera.stream.isOpened() and time.monotonic() < deadline:
-            image = self._camera.read()
+        while self._stream.stream.isOpened() and time.monotonic() < deadline:
+            image = self._stream.read()
             if image is not None and image is not self._last:
                 self._last = image
                 return image
@@ -168,21 +199,56 @@ class CameraFrames:
 
     def close(self) -> None:
         """Stop imutils' thread, which does not do so by itself, and free the camera."""
-        self._camera.stop()
+        if self._stream is None:
+            return
+        self._stream.stop()
         for thread in threading.enumerate():
-            if thread.name == "WebcamVideoStream":
-                thread.join(timeout=2)
-        self._camera.stream.release()
+            if thread.name == self._stream.name:
+                thread.join()  # a read that hangs gives up by itself
+        self._stream.stream.release()
 
 
-def open_frames(source: str, skip: int = 1) -> FileFrames | CameraFrames:
-    """Open a camera or files; frames are read when the result is iterated over.
+class _UrlStream(WebcamVideoStream):
+    """imutils' stream of latest frames, for an address that may not answer."""
+
+    def __init__(self, url: str):
+        milliseconds = int(1000 * STALL_SECONDS)
+        self.stream = cv2.VideoCapture(
+            url,
+            cv2.CAP_FFMPEG,
+            [
+                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+                int(1000 * FIRST_FRAME_SECONDS),
+                cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+                milliseconds,
+            ],
+        )
+        self.grabbed, self.frame = self.stream.read()
+        self.name = "WebcamVideoStream"
+        self.stopped = False
+
+
+def explain_no_picture(address: int | str, name: str) -> str:
+    """Say that a camera or stream gives no picture, and the usual reasons."""
+    if isinstance(address, str):
+        return f"{name} gives no picture: is the address right, and does it answer?"
+    return (
+        f"camera {address} gives no picture: is it connected, not in use by another "
+        "program, and may this program use it (on macOS: Settings, Privacy, Camera)? "
+        "Other cameras are --input 1, --input 2, ...; a video file or an address works "
+        "too"
+    )
+
+
+def open_frames(source: str, skip: int = 1) -> FileFrames | LiveFrames:
+    """Open a camera, a stream or files; frames are read as the result is iterated.
 
     Parameters
     ----------
     source : str
-        A camera index ("0"), a video, an image, or a folder of images and videos,
-        which are taken in natural order (2 before 10), folders in it included.
+        A camera index ("0"), an http, https, rtsp or rtmp address, a video, an image,
+        or a folder of images and videos, which are taken in natural order (2 before
+        10), folders in it included.
     skip : int, default 1
         Give every `skip`-th frame of a video, beginning with the `skip`-th; images
         are all given.
@@ -193,7 +259,9 @@ def open_frames(source: str, skip: int = 1) -> FileFrames | CameraFrames:
         When there is nothing there that can be read.
     """
     if source.isdecimal():
-        return CameraFrames(int(source))
+        return LiveFrames(int(source), skip)
+    if re.match(r"(https?|rtsps?|rtmp)://", source):
+        return LiveFrames(source, skip)
     path = Path(source)
     if path.is_dir():
         files = _find_files(path)
@@ -203,7 +271,12 @@ def open_frames(source: str, skip: int = 1) -> FileFrames | CameraFrames:
         files = [path]
     else:
         raise UserError(f"{path}: no such file, folder or camera")
-    return FileFrames(_name_sources(files, path), skip)
+    return FileFrames(_name_sources(files, path), skip, path.is_dir())
+
+
+def is_image_name(name: str) -> bool:
+    """Tell by the ending of its name whether a file is an image."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -226,7 +299,7 @@ def natural_key(path: Path) -> list:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def _name_sources(files: list[Path], root: Path) -> dict[str, Path]:
+def _name_sources(files: list[Path], root: Path) -> dict[str, str]:
     """Give each file a name of its own.
 
     That is its stem, with its folders below `root` and, where two files still share
@@ -237,7 +310,7 @@ def _name_sources(files: list[Path], root: Path) -> dict[str, Path]:
         parts = file.relative_to(root).parts[:-1] if file != root else ()
         stems.setdefault("-".join([*parts, file.stem]), []).append(file)
     return {
-        stem if len(same) == 1 else f"{stem}-{file.suffix[1:]}": file
+        stem if len(same) == 1 else f"{stem}-{file.suffix[1:]}": str(file)
         for stem, same in stems.items()
         for file in same
     }
@@ -253,13 +326,10 @@ def read_image(path: Path) -> np.ndarray | None:
         return None
 
 
-def _open_video(path: Path) -> cv2.VideoCapture:
-    return cv2.VideoCapture(str(path))
-
-
-def _sane_fps(video: cv2.VideoCapture) -> float | None:
+def sane_fps(video: cv2.VideoCapture) -> float:
+    """Frames per second as the video says, or 25 where it cannot be right."""
     fps = video.get(cv2.CAP_PROP_FPS)
-    return fps if 1 <= fps <= 1000 else None
+    return fps if 1 <= fps <= 1000 else 25.0
 
 
 def read_ahead(items: Iterable, ahead: int = FRAMES_AHEAD) -> Iterator:

@@ -1,9 +1,9 @@
-"""Where labelled frames go: a window, a video file, an image file."""
+"""Where labelled frames go: a window, a video, an image, or a folder of them."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,11 +12,10 @@ import numpy as np
 
 from pyimagesearch.artifacts import make_room, replacing
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import IMAGE_SUFFIXES
+from pyimagesearch.frames import IMAGE_SUFFIXES, Frame
 
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
-FALLBACK_FPS = 25.0  # where a source does not say
 # By the ending of the file's name, a codec that every opencv-python can write.
 CODECS = {
     ".mp4": "mp4v",
@@ -25,98 +24,81 @@ CODECS = {
     ".avi": "MJPG",
     ".webm": "VP80",
 }
-Output = Callable[[np.ndarray], bool]
-"""Takes an image, (M, N, 3) uint8 BGR, and returns whether to go on."""
+Output = Callable[[Frame], bool]
+"""Takes a frame and returns whether to go on."""
 
 
-def open_output(
-    path: Path, still: bool, fps: float | None
-) -> AbstractContextManager[Output]:
-    """Open a video or image file to write to.
+def open_output(path: Path, kind: str, live: bool) -> AbstractContextManager[Output]:
+    """Open a file or folder that frames are written to.
 
     Parameters
     ----------
     path : Path
-        The ending of its name chooses the format. It is put in place whole.
-    still : bool
-        Whether one image is coming rather than a video.
-    fps : float or None
-        Frames per second of the video, where known.
+        The ending of a file's name chooses its format. Files are put in place whole.
+    kind : str
+        What is coming: "image", "video", or "folder" for many of both.
+    live : bool
+        Whether frames come when they come, and some never do.
 
     Raises
     ------
     UserError
         When the name ends in nothing that can be written.
     """
+    if kind == "folder":
+        path.mkdir(parents=True, exist_ok=True)
+        return folder(path)
     make_room(path)
-    suffix = path.suffix.lower()
-    if still and suffix in IMAGE_SUFFIXES:
-        return image_file(path)
-    if not still and suffix in CODECS:
-        return video_file(path, fps or FALLBACK_FPS)
-    kind, suffixes = ("image", IMAGE_SUFFIXES) if still else ("video", CODECS)
-    raise UserError(
-        f"--output {path}: of this input comes one {kind}, so its name must end in one "
-        f"of {' '.join(sorted(suffixes))}"
-    )
-
-
-def has_display() -> bool:
-    """Tell whether a window can be opened; OpenCV aborts the process if not."""
-    if sys.platform.startswith("linux"):
-        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return True
+    suffixes = IMAGE_SUFFIXES if kind == "image" else set(CODECS)
+    if path.suffix.lower() not in suffixes:
+        raise UserError(
+            f"--output {path}: of this input comes one {kind}, so its name must end in "
+            f"one of {' '.join(sorted(suffixes))}"
+        )
+    return image_file(path) if kind == "image" else video_file(path, live)
 
 
 @contextmanager
-def window(still: bool) -> Iterator[Output]:
-    """Open a window and give a function that shows an image in it.
+def image_file(path: Path) -> Iterator[Output]:
+    """Give an output that writes an image."""
 
-    The function returns False once q or Esc was pressed or the window was closed; a
-    still image stays until then.
-    """
-    cv2.namedWindow(TITLE)
+    def write(frame: Frame) -> bool:
+        with replacing(path) as temporary:
+            temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
+        return True
 
-    def show(image: np.ndarray) -> bool:
-        if image.shape[1] > WINDOW_WIDTH:
-            image = imutils.resize(image, width=WINDOW_WIDTH)
-        cv2.imshow(TITLE, image)
-        while True:
-            key = cv2.waitKey(50 if still else 1) & 0xFF
-            if key in (ord("q"), 27):
-                return False
-            if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
-                return False
-            if not still:
-                return True
-
-    try:
-        yield show
-    finally:
-        cv2.destroyAllWindows()
+    yield write
 
 
 @contextmanager
-def video_file(path: Path, fps: float) -> Iterator[Output]:
-    """Give a function that adds a frame to a video and returns True.
+def video_file(path: Path, live: bool = False) -> Iterator[Output]:
+    """Give an output that adds frames to a video.
 
     Whatever ends the block, the video is closed properly and then put in place. Frames
-    of another size are brought to the first one's.
+    of another size are brought to the first one's. Where they are live, some are
+    repeated or left out, so that the video is as long as what it shows.
     """
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     writer = cv2.VideoWriter()
-    size = None
+    size, start, count = None, None, 0
 
-    def write(image: np.ndarray) -> bool:
-        nonlocal size
+    def write(frame: Frame) -> bool:
+        nonlocal size, start, count
+        image = frame.image
         if size is None:
             size = image.shape[1], image.shape[0]  # OpenCV wants (width, height)
-            codec = cv2.VideoWriter_fourcc(*CODECS[path.suffix.lower()])
-            if not writer.open(str(temporary), codec, fps, size):
-                raise UserError(f"{path}: OpenCV cannot write this kind of video here")
+            start = frame.time
+            codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
+            if not writer.open(str(temporary), codec, frame.fps, size):
+                raise UserError(f"{path}: OpenCV cannot write this video here")
         if size != (image.shape[1], image.shape[0]):
             image = cv2.resize(image, size)
-        writer.write(image)
+        due = count + 1
+        if live:
+            due = round((frame.time - start) * frame.fps) + 1
+        while count < due:
+            writer.write(image)
+            count += 1
         return True
 
     try:
@@ -128,12 +110,72 @@ def video_file(path: Path, fps: float) -> Iterator[Output]:
 
 
 @contextmanager
-def image_file(path: Path) -> Iterator[Output]:
-    """Give a function that writes an image and returns True."""
+def folder(path: Path) -> Iterator[Output]:
+    """Give an output that writes each source into a file of its own: .png or .mp4."""
+    with ExitStack() as stack:
+        source, write = None, None
 
-    def write(image: np.ndarray) -> bool:
-        with replacing(path) as temporary:
-            temporary.write_bytes(cv2.imencode(path.suffix, image)[1])
-        return True
+        def write_to_its_file(frame: Frame) -> bool:
+            nonlocal source, write
+            if frame.source != source:
+                stack.close()  # the file of the source before
+                source = frame.source
+                if frame.fps is None:
+                    file = image_file(path / f"{source}.png")
+                else:
+                    file = video_file(path / f"{source}.mp4")
+                write = stack.enter_context(file)
+            return write(frame)
 
-    yield write
+        yield write_to_its_file
+
+
+def has_display() -> bool:
+    """Tell whether a window can be opened; OpenCV aborts the process if not."""
+    if sys.platform.startswith("linux"):
+        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+@contextmanager
+def window(kind: str) -> Iterator[Output]:
+    """Open a window and give an output that shows frames in it.
+
+    The output returns False once q or Esc was pressed or the window was closed; where
+    the kind is "image", it stays until then.
+    """
+    try:
+        cv2.namedWindow(TITLE)
+    except cv2.error:
+        raise UserError(
+            "this OpenCV has no windows (opencv-python-headless?); use --no-display"
+        ) from None
+
+    def show(frame: Frame) -> bool:
+        cv2.imshow(TITLE, shrink_to_window(frame.image))
+        while True:
+            key = cv2.waitKey(50 if kind == "image" else 1) & 0xFF
+            if key in (ord("q"), 27) or not is_window_open():
+                return False
+            if kind != "image":
+                return True
+
+    try:
+        yield show
+    finally:
+        cv2.destroyAllWindows()
+
+
+def is_window_open() -> bool:
+    """Tell whether the window has not been closed by the user."""
+    try:
+        return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # what OpenCV's Qt windows say of one that is gone
+        return False
+
+
+def shrink_to_window(image: np.ndarray) -> np.ndarray:
+    """Make an image, (M, N, 3) uint8 BGR, at most WINDOW_WIDTH pixels wide."""
+    if image.shape[1] <= WINDOW_WIDTH:
+        return image
+    return imutils.resize(image, width=WINDOW_WIDTH)

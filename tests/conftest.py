@@ -72,12 +72,13 @@ def dataset(videos, detector_folder, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(dataset, tmp_path_factory) -> Path:
-    """A folder with liveness.model and le.pickle, trained for a few epochs."""
+    """A folder with liveness.model, .onnx and le.pickle, trained for a few epochs."""
     import train
 
     folder = tmp_path_factory.mktemp("trained")
     arguments = ["-d", dataset, "-m", folder / "liveness.model"]
     arguments += ["-l", folder / "le.pickle", "-p", folder / "plot.png"]
+    arguments += ["--export", folder / "liveness.onnx"]
     assert train.main([*map(str, arguments), "--epochs", "3"]) == 0
     return folder
 

@@ -1,10 +1,18 @@
+import http.server
+import itertools
+import re
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from pyimagesearch import frames as frames_module
 from pyimagesearch.console import UserError
 from pyimagesearch.frames import open_frames, read_ahead, read_image
 
@@ -41,11 +49,17 @@ def test_skip_takes_the_frames_that_the_tutorial_takes(carphone):
 
 def test_what_a_video_says_of_itself(carphone, tmp_path):
     source = open_frames(str(carphone))
-    assert (source.total, source.still, source.live) == (120, False, False)
-    assert source.fps == pytest.approx(29.97, abs=0.01)
+    assert (source.total, source.kind, source.live) == (120, "video", False)
+    last = list(source)[-1]
+    assert last.fps == pytest.approx(29.97, abs=0.01)
+    assert last.time == pytest.approx(119 / 29.97, abs=0.01)
     write_image(tmp_path / "a.png")
     image = open_frames(str(tmp_path / "a.png"))
-    assert (image.total, image.still, image.fps) == (1, True, None)
+    assert (image.total, image.kind, image.live) == (1, "image", False)
+    (frame,) = image
+    assert (frame.number, frame.time, frame.fps) == (1, 0, None)
+    folder = open_frames(str(tmp_path))
+    assert (folder.total, folder.kind, folder.live) == (1, "folder", False)
 
 
 @pytest.mark.parametrize("ending", [".webm", ".avi"])
@@ -175,3 +189,183 @@ def test_the_thread_ends_and_the_items_are_closed_when_reading_stops_early():
     items.close()
     assert closed.is_set()
     assert threading.active_count() == before
+
+
+class CameraServer:
+    """An IP camera: an MJPEG stream over HTTP on this machine."""
+
+    def __init__(self, image):
+        self.jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        self.stalled, self.dead = threading.Event(), threading.Event()
+        self.paths = []
+        camera = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                camera.paths.append(self.path)
+                if camera.dead.is_set():
+                    self.send_error(503)
+                    return
+                self.send_response(200)
+                kind = "multipart/x-mixed-replace; boundary=frame"
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                clock = threading.Event()
+                try:
+                    while not camera.dead.is_set():
+                        if not camera.stalled.is_set():
+                            self.wfile.write(
+                                b"--frame\r\nContent-Type: image/jpeg\r\n"
+                                b"Content-Length: %d\r\n\r\n"
+                                % len(camera.jpeg)
+                                + camera.jpeg
+                                + b"\r\n"
+                            )
+                        clock.wait(0.02)
+                except OSError:  # the reader has gone
+                    pass
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://user:secret@127.0.0.1:{self.server.server_port}/door.mjpg"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def camera_server(face_image):
+    camera = CameraServer(face_image)
+    yield camera
+    camera.dead.set()
+    camera.server.shutdown()
+    camera.server.server_close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(frames_module, "STALL_SECONDS", 0.7)
+    monkeypatch.setattr(frames_module, "REOPEN_PAUSES", (0.1, 0.2, 0.4))
+    monkeypatch.setattr(frames_module, "FIRST_FRAME_SECONDS", 3.0)
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_gives_its_latest_frames(camera_server, face_image):
+    before = set(threading.enumerate())
+    source = open_frames(camera_server.url, skip=2)
+    assert (source.total, source.kind, source.live) == (None, "video", True)
+    with closing(iter(source)) as frames:
+        first, second = itertools.islice(frames, 2)
+    source.close()
+    assert (first.number, second.number) == (2, 4)
+    assert 0 <= first.time < second.time
+    assert first.image.shape == face_image.shape
+    assert np.abs(first.image.astype(int) - face_image).mean() < 5
+    # The name has a time stamp, and no password.
+    assert re.fullmatch(r"127\.0\.0\.1-door\.mjpg-\d{8}-\d{6}", first.source)
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name == "WebcamVideoStream"]
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_that_stalls_and_comes_back_goes_on(camera_server, impatient, capsys):
+    source = open_frames(camera_server.url)
+    with closing(source), closing(iter(source)) as frames:
+        next(frames)
+        camera_server.stalled.set()
+        reader = ThreadPoolExecutor(1)
+        # What was on the way comes; then nothing, until the camera is back.
+        later = reader.submit(lambda: next(f for f in frames if len(opened()) > 1))
+
+        def opened():
+            return camera_server.paths
+
+        while len(opened()) < 2:
+            pass
+        camera_server.stalled.clear()
+        assert later.result().number > 1
+        reader.shutdown()
+    error = capsys.readouterr().err
+    assert "127.0.0.1-door.mjpg gives no more pictures; trying again in 0.1 s" in error
+    assert "127.0.0.1-door.mjpg is back" in error
+    assert "secret" not in error
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_that_dies_is_tried_again_and_given_up(
+    camera_server, impatient, capsys
+):
+    source = open_frames(camera_server.url)
+    with closing(source), closing(iter(source)) as frames:
+        next(frames)
+        camera_server.dead.set()
+        with pytest.raises(UserError, match=r"door\.mjpg died after \d+ frames"):
+            list(frames)
+    assert capsys.readouterr().err.count("trying again") == 3
+
+
+@pytest.mark.timeout(60)
+def test_an_address_that_does_not_answer_is_named(impatient):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(
+            UserError, match=r"127\.0\.0\.1-a gives no picture"
+        ) as error:
+            open_frames(f"http://u:secret@127.0.0.1:{port}/a")
+    assert "secret" not in str(error.value)
+
+
+class FakeCamera:
+    """Stands for a camera, as imutils knows it, that dies after some frames."""
+
+    def __init__(self, images):
+        self.images = iter(images)
+        self.stream = self
+        self.name = "no thread"
+
+    def isOpened(self):  # noqa: N802
+        return True
+
+    def get(self, _property):
+        return 0.0
+
+    def read(self):
+        return next(self.images, None)
+
+    def start(self):
+        pass
+
+    stop = release = start
+
+
+def test_a_camera_that_dies_is_opened_again(monkeypatch, impatient, capsys):
+    def images(n):
+        return [np.full((4, 4, 3), i, np.uint8) for i in range(n)]
+
+    # The first image of each is only looked at, to see whether there is one.
+    cameras = [FakeCamera(images(4)), FakeCamera([]), FakeCamera(images(3))]
+    opened = []
+
+    def open_camera(src):
+        opened.append(src)
+        camera = cameras.pop(0) if cameras else FakeCamera([])
+        return SimpleNamespace(stream=camera)
+
+    monkeypatch.setattr(frames_module, "VideoStream", open_camera)
+    source = open_frames("3")
+    numbers = []
+    with pytest.raises(UserError, match="camera3 died after 5 frames"):
+        numbers += [frame.number for frame in source]
+    assert opened == [3] * 6
+    assert "camera3 is back" in capsys.readouterr().err
+
+
+def test_a_camera_without_a_sane_rate_has_25_frames_a_second(monkeypatch, impatient):
+    camera = FakeCamera([np.zeros((4, 4, 3), np.uint8) for _ in range(3)])
+    monkeypatch.setattr(
+        frames_module, "VideoStream", lambda src: SimpleNamespace(stream=camera)
+    )
+    with closing(open_frames("0")) as source:
+        assert next(iter(source)).fps == 25

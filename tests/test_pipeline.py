@@ -38,8 +38,9 @@ def test_a_face_is_the_same_all_the_way(
     spying = network._replace(predict=lambda x: seen.append(x) or network.predict(x))
     dataset = load_dataset(tmp_path / "dataset")
     trained_on = dict(zip(dataset.paths, dataset.crops, strict=True))
+    judge = liveness_demo.Judge(detector, spying, labels)
     for frame in open_frames(str(videos / "real.mp4"), skip=8):
-        liveness_demo.judge_faces(frame.image, detector, spying, labels, 0.5)
+        judge(frame)
         path = tmp_path / "dataset" / "real" / f"real_{frame.number:06d}.png"
         surest = seen.pop()[0]
         np.testing.assert_array_equal(surest, scale(trained_on[path]))

@@ -21,7 +21,7 @@ import numpy as np
 
 from pyimagesearch.console import exit_status, info
 from pyimagesearch.fetch import fetch
-from pyimagesearch.frames import open_frames
+from pyimagesearch.frames import Frame, open_frames
 from pyimagesearch.outputs import video_file
 
 FOLDER = Path("videos")
@@ -109,9 +109,9 @@ VIDEOS = {"real.mp4": as_filmed, "fake.mp4": as_replayed, "both.mp4": side_by_si
 def write_video(path: Path, sequence: Path) -> None:
     """Write the video that VIDEOS makes of the sequence under this name."""
     frames = (frame.image for frame in open_frames(str(sequence)))
-    with video_file(path, FPS) as write:
-        for image in VIDEOS[path.name](frames):
-            write(image)
+    with video_file(path) as write:
+        for number, image in enumerate(VIDEOS[path.name](frames), start=1):
+            write(Frame(image, path.stem, number, (number - 1) / FPS, FPS))
 
 
 def main() -> int:
