@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint detector sample clean
+.PHONY: help demo test test-demo lint detector sample clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -10,13 +10,17 @@ demo: .venv/installed detector sample  ## from nothing to a labelled video: demo
 	$(BIN)/python gather_examples.py -i videos/real.mp4 -o demo/dataset/real -s 2
 	$(BIN)/python gather_examples.py -i videos/fake.mp4 -o demo/dataset/fake -s 2
 	$(BIN)/python train.py -d demo/dataset -m demo/liveness.model -l demo/le.pickle \
-		-p demo/plot.png
+		-p demo/plot.png --export demo/liveness.onnx
 	$(BIN)/python liveness_demo.py -m demo/liveness.model -l demo/le.pickle \
 		-i videos/both.mp4 -o demo/demo.mp4 --no-display
-	@echo "Look at demo/demo.mp4, and at the training's curves in demo/plot.png."
+	@echo "Look at demo/demo.mp4, and at what the training says in demo/plot.png."
 
 test: .venv/installed-dev detector  ## run the tests
 	$(BIN)/python -m pytest
+
+test-demo: demo .venv-demo/installed  ## run the demo where nothing but requirements-demo.txt is
+	.venv-demo/bin/python liveness_demo.py -m demo/liveness.onnx -l demo/le.pickle \
+		-i videos/both.mp4 -o demo/demo-onnx.mp4 --no-display
 
 lint: .venv/installed-dev  ## check style and formatting
 	$(BIN)/ruff check .
@@ -29,7 +33,7 @@ sample: .venv/installed  ## write sample videos into videos/
 	$(BIN)/python -m videos.make_sample
 
 clean:  ## remove the environment, caches and what `make demo` made; your files stay
-	rm -rf .venv demo tests/data .pytest_cache .ruff_cache
+	rm -rf .venv .venv-demo demo tests/data .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt
@@ -38,6 +42,11 @@ clean:  ## remove the environment, caches and what `make demo` made; your files 
 		+ "; choose one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt
+	@touch $@
+
+.venv-demo/installed: requirements-demo.txt
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/pip install --quiet -r requirements-demo.txt
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed

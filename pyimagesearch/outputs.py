@@ -145,7 +145,7 @@ def window(kind: str) -> Iterator[Output]:
     the kind is "image", it stays until then.
     """
     try:
-        cv2.namedWindow(TITLE)
+        cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
     except cv2.error:
         raise UserError(
             "this OpenCV has no windows (opencv-python-headless?); use --no-display"
