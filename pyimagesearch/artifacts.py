@@ -6,6 +6,8 @@ files that the original tutorial wrote are read too. `le.pickle` is a pickled
 scikit-learn LabelEncoder.
 """
 
+import csv
+import errno
 import io
 import json
 import os
@@ -14,7 +16,7 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -86,6 +88,53 @@ def write_new(path: Path, content: bytes) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+class Appender:
+    """A file that grows by whole lines.
+
+    Each line is added in one write, so that lines of programs that work at the same
+    time stay whole, and a program that is killed leaves whole lines.
+
+    Parameters
+    ----------
+    path : Path
+        Made, with the header in it, if it is not there.
+    header : bytes
+        First line of the file, with its newline; may be empty.
+
+    Raises
+    ------
+    UserError
+        When the file begins with another line.
+    """
+
+    def __init__(self, path: Path, header: bytes = b""):
+        write_new(path, header)
+        self._file = path.open("ab+", buffering=0)
+        self._file.seek(0)
+        if self._file.read(len(header)) != header:
+            self.close()
+            raise UserError(f"{path} is there already, with other columns")
+        size = self._file.seek(0, os.SEEK_END)
+        if size and (self._file.seek(size - 1), self._file.read(1))[1] != b"\n":
+            self.add(b"\n")  # end the torn line that a full disk left
+
+    def add(self, line: bytes) -> None:
+        """Add a line, with its newline."""
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def to_csv(values: Iterable) -> bytes:
+    """Write values as one line of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()
 
 
 def make_room(path: Path) -> None:

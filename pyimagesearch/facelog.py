@@ -1,12 +1,11 @@
 """What was thought of every face of every frame, line by line, for other programs."""
 
-import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 
+from pyimagesearch.artifacts import Appender, to_csv
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
@@ -15,8 +14,7 @@ from pyimagesearch.frames import Frame
 class FaceLog:
     """A file to which one line a face is added; `tail -f` can follow it.
 
-    Each line is added in one write, so that a program that is killed leaves whole
-    lines. A file that is there already is added to.
+    Lines are added whole, to what is in the file already.
 
     Parameters
     ----------
@@ -34,23 +32,13 @@ class FaceLog:
     def __init__(self, path: Path, classes: list[str]):
         if path.suffix not in (".csv", ".jsonl"):
             raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
-        self._is_csv = path.suffix == ".csv"
         self._columns = [
             *("source", "frame", "time", "track", "left", "top", "right", "bottom"),
             *("confidence", *(f"p_{name}" for name in classes), "score", "decision"),
         ]
+        self._is_csv = path.suffix == ".csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab+", buffering=0)
-        self._file.seek(0)
-        if not self._is_csv:
-            return
-        header = self._to_csv(self._columns)
-        before = self._file.readline(len(header) + 1)
-        if not before:
-            self._file.write(header)
-        elif before != header:
-            self.close()
-            raise UserError(f"--log {path}: is there already with other columns")
+        self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
 
     def add(
         self,
@@ -80,17 +68,11 @@ class FaceLog:
         seconds = round(frame.time, 3)
         values = [frame.source, frame.number, seconds, track, *box, *numbers, decision]
         if self._is_csv:
-            self._file.write(self._to_csv(values))
+            self._lines.add(to_csv(values))
         else:
             row = dict(zip(self._columns, values, strict=True))
-            self._file.write(json.dumps(row).encode() + b"\n")
-
-    @staticmethod
-    def _to_csv(values: list) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
-        return text.getvalue().encode()
+            self._lines.add(json.dumps(row).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._lines.close()

@@ -1,10 +1,10 @@
 """crops.csv: where each crop of a folder was cut from, one line a crop."""
 
 import csv
-import io
+from contextlib import closing
 from pathlib import Path
 
-from pyimagesearch.artifacts import write_new
+from pyimagesearch.artifacts import Appender, to_csv
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 
@@ -25,9 +25,8 @@ COLUMNS = (
 class Manifest:
     """The manifest of one folder of crops.
 
-    A line is appended in one write, so lines of programs that work at the same time
-    stay whole, and a program that is killed leaves whole lines. A crop's line comes
-    before the crop, so that a line may lack its crop but no crop lacks its line.
+    Lines are added whole. A crop's line comes before the crop, so that a line may lack
+    its crop but no crop lacks its line.
 
     Parameters
     ----------
@@ -56,17 +55,10 @@ class Manifest:
         if file in self._files:
             return
         self._files.add(file)
-        write_new(self._path, _line(COLUMNS))
         *box, confidence = face
         row = (file, source, frame, *box, f"{confidence:.4f}", f"{margin:g}")
-        with self._path.open("ab", buffering=0) as log:
-            log.write(_line(row))
-
-
-def _line(values: tuple) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()
+        with closing(Appender(self._path, to_csv(COLUMNS))) as lines:
+            lines.add(to_csv(row))
 
 
 def read_margins(folder: Path) -> dict[str, float]:
@@ -82,7 +74,11 @@ def read_margins(folder: Path) -> dict[str, float]:
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return {row["file"]: float(row["margin"]) for row in csv.DictReader(file)}
+            return {
+                row["file"]: float(row["margin"])
+                for row in csv.DictReader(file)
+                if row["margin"] is not None  # a full disk may tear a line
+            }
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"{path}: not a list of crops as gather_examples.py writes it: {error!r}"

@@ -106,6 +106,10 @@ def video_file(path: Path, live: bool = False) -> Iterator[Output]:
     finally:
         writer.release()
         if temporary.exists():
+            # OpenCV does not say when the disk is full; the video then has no index.
+            if not cv2.VideoCapture(str(temporary)).grab():
+                temporary.unlink()
+                raise UserError(f"{path}: could not be written; is the disk full?")
             temporary.replace(path)
 
 
