@@ -1,1 +1,0 @@
-"""Our three scripts side by side with the tutorial's own loops."""
