@@ -13,6 +13,7 @@ measures a network that is there already, on all crops of a dataset.
 """
 
 import argparse
+import math
 import signal
 import threading
 import time
@@ -67,19 +68,25 @@ BATCH_NORM_MOMENTUM = 0.9
 STATISTICS_CROPS = 1024
 
 
-def training_batches(
-    crops: np.ndarray, targets: np.ndarray, batch_size: int, seed: int
+def make_batches(
+    crops: np.ndarray,
+    targets: np.ndarray,
+    places: np.ndarray,
+    batch_size: int,
+    seed: int | None = None,
 ):
-    """Shuffle, batch and augment crops anew in every epoch.
+    """Make float batches of the uint8 crops, one batch at a time.
 
     Parameters
     ----------
     crops : ndarray of shape (n, h, w, 3), dtype uint8
     targets : ndarray of shape (n, classes), dtype float32
         One-hot.
+    places : ndarray of shape (m,), dtype int
+        Which of them to take.
     batch_size : int
-    seed : int
-        The same seed gives the same batches.
+    seed : int, optional
+        Shuffle and augment anew in every epoch; the same seed gives the same batches.
 
     Returns
     -------
@@ -89,20 +96,25 @@ def training_batches(
     from pyimagesearch.augmentation import augment
     from pyimagesearch.backend import tf
 
-    crops, targets = tf.constant(crops), tf.constant(targets)
+    def take(indices):
+        batch = tf.numpy_function(
+            lambda i: (crops[i], targets[i]), [indices], (tf.uint8, tf.float32)
+        )
+        for part, whole in zip(batch, (crops, targets), strict=True):
+            part.set_shape((None, *whole.shape[1:]))
+        return tf.cast(batch[0], tf.float32) / 255, batch[1]
 
-    def make_batch(indices, seed):
-        images = tf.cast(tf.gather(crops, indices), tf.float32) / 255
-        return augment(images, seed), tf.gather(targets, indices)
+    def take_and_augment(indices, seed):
+        images, classes = take(indices)
+        return augment(images, seed), classes
 
-    n = crops.shape[0]
-    indices = tf.data.Dataset.range(n).shuffle(n, seed).batch(batch_size)
+    indices = tf.data.Dataset.from_tensor_slices(places)
+    if seed is None:
+        return indices.batch(batch_size).map(take)
+    indices = indices.shuffle(len(places), seed).batch(batch_size)
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-    return (
-        tf.data.Dataset.zip((indices, seeds))
-        .map(make_batch, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    batches = tf.data.Dataset.zip((indices, seeds))
+    return batches.map(take_and_augment, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 class Training(NamedTuple):
@@ -114,21 +126,18 @@ class Training(NamedTuple):
 
 
 def train(
-    crops: np.ndarray,
-    targets: np.ndarray,
-    test_crops: np.ndarray,
-    test_targets: np.ndarray,
-    recipe: Recipe,
-    seed: int,
+    crops: np.ndarray, targets: np.ndarray, split: Split, recipe: Recipe, seed: int
 ) -> Training:
     """Train a LivenessNet.
 
     Parameters
     ----------
-    crops, test_crops : ndarray of shape (n, h, w, 3), dtype uint8
-        BGR. The test crops are only watched, never learnt or chosen from.
-    targets, test_targets : ndarray of shape (n, classes), dtype float32
+    crops : ndarray of shape (n, h, w, 3), dtype uint8
+        BGR.
+    targets : ndarray of shape (n, classes), dtype float32
         One-hot.
+    split : Split
+        The crops in `test` are only watched, never learnt or chosen from.
     recipe : Recipe
     seed : int
         The same seed gives the same network.
@@ -144,7 +153,7 @@ def train(
 
     info("compiling model...")
     keras.utils.set_random_seed(seed)
-    n, height, width, depth = crops.shape
+    _, height, width, depth = crops.shape
     model = LivenessNet.build(width, height, depth, classes=targets.shape[1])
     schedules = keras.optimizers.schedules
     class_weight = None
@@ -152,10 +161,10 @@ def train(
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = BATCH_NORM_MOMENTUM
-        steps = recipe.epochs * -(-n // recipe.batch_size)
+        steps = recipe.epochs * math.ceil(len(split.train) / recipe.batch_size)
         learning_rate = schedules.CosineDecay(recipe.learning_rate, steps)
-        counts = targets.sum(axis=0)
-        class_weight = dict(enumerate(n / (len(counts) * counts)))
+        shares = targets[split.train].mean(axis=0)
+        class_weight = dict(enumerate(1 / (len(shares) * shares)))
     else:
         # What `Adam(decay=learning_rate / epochs)` was before Keras 3.
         decay = recipe.learning_rate / recipe.epochs
@@ -183,9 +192,8 @@ def train(
                 bar.update()
 
         history = model.fit(
-            training_batches(crops, targets, recipe.batch_size, seed),
-            validation_data=(scale(test_crops), test_targets),
-            validation_batch_size=256,
+            make_batches(crops, targets, split.train, recipe.batch_size, seed),
+            validation_data=make_batches(crops, targets, split.test, 256),
             epochs=recipe.epochs,
             class_weight=class_weight,
             shuffle=False,  # the batches are shuffled already
@@ -199,7 +207,7 @@ def train(
         if interrupt.is_set() and len(history["loss"]) < 2:
             raise KeyboardInterrupt
         if recipe.is_steady:
-            settle_batch_normalization(model, crops, seed)
+            settle_batch_normalization(model, crops, split.train, seed)
     return Training(model, history, interrupt.is_set())
 
 
@@ -219,7 +227,9 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def settle_batch_normalization(model, crops: np.ndarray, seed: int) -> None:
+def settle_batch_normalization(
+    model, crops: np.ndarray, places: np.ndarray, seed: int
+) -> None:
     """Set the running statistics to those of the training crops as they are.
 
     In training they trail behind, over small batches of augmented crops and weights
@@ -231,12 +241,13 @@ def settle_batch_normalization(model, crops: np.ndarray, seed: int) -> None:
     model : keras.Sequential
         Changed in place.
     crops : ndarray of shape (n, h, w, 3), dtype uint8
-        STATISTICS_CROPS of them at random are used.
+    places : ndarray of shape (m,), dtype int
+        The training crops among them; STATISTICS_CROPS of these at random are used.
     seed : int
     """
     from pyimagesearch.backend import keras
 
-    sample = np.random.default_rng(seed).permutation(len(crops))[:STATISTICS_CROPS]
+    sample = np.random.default_rng(seed).permutation(places)[:STATISTICS_CROPS]
     values = keras.ops.convert_to_tensor(scale(crops[sample]))
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -290,14 +301,7 @@ def run_training(args: argparse.Namespace) -> None:
     truth = encoder.fit_transform(dataset.labels)
     targets = np.eye(len(encoder.classes_), dtype=np.float32)[truth]
     loaded = time.perf_counter()
-    training = train(
-        dataset.crops[split.train],
-        targets[split.train],
-        dataset.crops[split.test],
-        targets[split.test],
-        recipe,
-        args.seed,
-    )
+    training = train(dataset.crops, targets, split, recipe, args.seed)
     epochs = len(training.history["loss"])
     if training.interrupted:
         info(f"interrupted in epoch {epochs}; keeping the network as it is")

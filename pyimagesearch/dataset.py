@@ -83,7 +83,7 @@ def load_dataset(
         image = read_image(path) if path.parent != folder else None
         return None if image is None else shrink(image, width, height)
 
-    crops, paths = [], []
+    crops, paths = np.empty((len(files), height, width, 3), np.uint8), []
     with ThreadPoolExecutor() as threads:
         for path, crop in zip(files, threads.map(load, files), strict=True):
             if crop is None:
@@ -91,7 +91,7 @@ def load_dataset(
                 reason = "not in a class's folder" if stray else "not a readable image"
                 warn(f"{path}: {reason}; skipped")
             else:
-                crops.append(crop)
+                crops[len(paths)] = crop
                 paths.append(path)
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
@@ -104,7 +104,7 @@ def load_dataset(
             + (f"only {folder / classes[0]}" if classes else "none")
         )
     return Dataset(
-        np.stack(crops),
+        crops[: len(paths)],
         np.array(labels),
         np.array([name_source(path, folder) for path in paths]),
         paths,

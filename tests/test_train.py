@@ -244,7 +244,7 @@ def test_batch_normalization_is_settled_on_the_crops_as_they_are(dataset):
     crops = load_dataset(dataset).crops
     keras.utils.set_random_seed(0)
     model = LivenessNet.build(32, 32, 3, 2)
-    train.settle_batch_normalization(model, crops, seed=0)
+    train.settle_batch_normalization(model, crops, np.arange(len(crops)), seed=0)
     settled = model(scale(crops), training=False)
     # What batch normalization does to these very crops as one batch, in training.
     values = tf.constant(scale(crops))
@@ -303,7 +303,8 @@ def test_every_epoch_has_every_crop_once_in_another_order():
     crops = np.arange(19, dtype=np.uint8)[:, None, None, None] * np.ones(
         (1, 8, 8, 3), np.uint8
     )
-    batches = train.training_batches(crops, np.eye(19, dtype=np.float32), 8, seed=3)
+    targets = np.eye(19, dtype=np.float32)
+    batches = train.make_batches(crops, targets, np.arange(19), 8, seed=3)
     epochs = []
     for _ in range(2):
         numbers = []
