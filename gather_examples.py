@@ -32,6 +32,7 @@ from pyimagesearch.frames import (
     FileFrames,
     Frame,
     LiveFrames,
+    map_ahead,
     open_frames,
     read_image,
 )
@@ -74,20 +75,30 @@ def gather(
         When another picture has a crop's name.
     """
     manifest = Manifest(output)
-    for frame in frames:
-        faces, dropped = detect_faces(detector, frame.image, confidence)
-        counts["searched"] += 1
-        counts["dropped"] += dropped
-        counts["faceless"] += not faces
-        for name, face in name_crops(frame, faces if all_faces else faces[:1]):
-            path, crop = output / name, crop_face(frame.image, face, margin)
-            kept = is_saved(path, crop)
-            manifest.add(name, frame.source, frame.number, face, margin)
-            if kept or not save_crop(path, crop):
-                counts["kept"] += 1
-            else:
-                counts["saved"] += 1
-                info(f"saved {path} to disk")
+
+    def find_crops() -> Iterator[tuple[Frame, str, Face]]:
+        for frame in frames:
+            faces, dropped = detect_faces(detector, frame.image, confidence)
+            counts["searched"] += 1
+            counts["dropped"] += dropped
+            counts["faceless"] += not faces
+            for name, face in name_crops(frame, faces if all_faces else faces[:1]):
+                yield frame, name, face
+
+    def save(found: tuple[Frame, str, Face]) -> None:
+        frame, name, face = found
+        path, crop = output / name, crop_face(frame.image, face, margin)
+        kept = is_saved(path, crop)
+        manifest.add(name, frame.source, frame.number, face, margin)
+        if kept or not save_crop(path, crop):
+            counts["kept"] += 1
+        else:
+            counts["saved"] += 1
+            info(f"saved {path} to disk")
+
+    # Crops are written in a thread while the next face is looked for.
+    for _ in map_ahead(save, find_crops(), threads=1):
+        pass
 
 
 def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:

@@ -5,8 +5,9 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -78,7 +79,7 @@ class FileFrames:
             self.kind, self.total = "image", 1
             return
         self.kind = "video"
-        video = cv2.VideoCapture(name)
+        video = _open_video(name)
         if not video.grab():
             raise UserError(f"{name}: neither an image nor a video that can be read")
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -89,30 +90,36 @@ class FileFrames:
         return read_ahead(self._decode())
 
     def _decode(self) -> Iterator[Frame]:
-        for source, name in self._files.items():
-            before = self.read
-            image = read_image(Path(name))
-            if image is not None:
+        paths = map(Path, self._files.values())
+        with closing(map_ahead(read_image, paths)) as images:
+            for (source, name), image in zip(self._files.items(), images, strict=True):
+                yield from self._decode_file(source, name, image)
+
+    def _decode_file(
+        self, source: str, name: str, image: np.ndarray | None
+    ) -> Iterator[Frame]:
+        before = self.read
+        if image is not None:
+            self.read += 1
+            yield Frame(image, source, 1, 0.0, None)
+            return
+        video = _open_video(name)
+        fps = sane_fps(video)
+        try:
+            # Frame counts in headers cannot be trusted: read to the end.
+            while video.grab():
                 self.read += 1
-                yield Frame(image, source, 1, 0.0, None)
-                continue
-            video = cv2.VideoCapture(name)
-            fps = sane_fps(video)
-            try:
-                # Frame counts in headers cannot be trusted: read to the end.
-                while video.grab():
-                    self.read += 1
-                    number = self.read - before
-                    if number % self._skip:
-                        continue  # a frame that is only grabbed costs half as much
-                    decoded, image = video.retrieve()
-                    if decoded:
-                        yield Frame(image, source, number, (number - 1) / fps, fps)
-            finally:
-                video.release()
-            if self.read == before:
-                self.unreadable += 1
-                warn(f"{name}: no picture can be read from it; skipped")
+                number = self.read - before
+                if number % self._skip:
+                    continue  # a frame that is only grabbed costs half as much
+                decoded, image = video.retrieve()
+                if decoded:
+                    yield Frame(image, source, number, (number - 1) / fps, fps)
+        finally:
+            video.release()
+        if self.read == before:
+            self.unreadable += 1
+            warn(f"{name}: no picture can be read from it; skipped")
 
     def close(self) -> None:
         """Nothing is held open between iterations."""
@@ -326,10 +333,41 @@ def read_image(path: Path) -> np.ndarray | None:
         return None
 
 
+def _open_video(name: str) -> cv2.VideoCapture:
+    # 0 threads are as many as there are cores; OpenCV's own default may be one.
+    return cv2.VideoCapture(name, cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 0])
+
+
 def sane_fps(video: cv2.VideoCapture) -> float:
     """Frames per second as the video says, or 25 where it cannot be right."""
     fps = video.get(cv2.CAP_PROP_FPS)
     return fps if 1 <= fps <= 1000 else 25.0
+
+
+def map_ahead(function: Callable, items: Iterable, threads: int | None = None):
+    """Yield `function(item)` in order, a few of them made in advance in threads.
+
+    The threads end with the generator, also when that is closed early. The items are
+    taken in the caller's own thread.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    threads : int, optional
+        By default, as many as there are cores.
+    """
+    pending = deque()
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > FRAMES_AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def read_ahead(items: Iterable, ahead: int = FRAMES_AHEAD) -> Iterator:
