@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-demo lint detector sample clean
+.PHONY: help demo test test-demo test-faults lint detector sample clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,6 +21,9 @@ test: .venv/installed-dev detector  ## run the tests
 test-demo: demo .venv-demo/installed  ## run the demo where nothing but requirements-demo.txt is
 	.venv-demo/bin/python liveness_demo.py -m demo/liveness.onnx -l demo/le.pickle \
 		-i videos/both.mp4 -o demo/demo-onnx.mp4 --no-display
+
+test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
+	FAULTS=full $(BIN)/python -m pytest tests/test_faults.py
 
 lint: .venv/installed-dev  ## check style and formatting
 	$(BIN)/ruff check .

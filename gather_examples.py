@@ -14,10 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-import cv2
-import numpy as np
-from tqdm import tqdm
-
 from pyimagesearch.artifacts import write_new
 from pyimagesearch.console import (
     UserError,
@@ -38,6 +34,10 @@ from pyimagesearch.frames import (
 )
 from pyimagesearch.manifest import Manifest, common_margin
 from pyimagesearch.outputs import has_display, window
+
+import cv2
+import numpy as np
+from tqdm import tqdm
 
 
 def gather(

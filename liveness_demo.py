@@ -14,9 +14,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-
 from pyimagesearch.artifacts import Labels, Network, load_classifier
 from pyimagesearch.console import UserError, exit_status, fraction, info, warn
 from pyimagesearch.facelog import FaceLog
@@ -31,6 +28,9 @@ from pyimagesearch.outputs import (
 )
 from pyimagesearch.preprocessing import preprocess
 from pyimagesearch.tracking import Tracker
+
+import cv2
+import numpy as np
 
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
 COLORS = {"real": GREEN, "unsure": AMBER}  # every other label is an attack

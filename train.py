@@ -22,9 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from tqdm import tqdm
-
 from pyimagesearch.artifacts import (
     export_onnx,
     load_classifier,
@@ -41,6 +38,9 @@ from pyimagesearch.dataset import (
     split_videos,
 )
 from pyimagesearch.preprocessing import scale
+
+import numpy as np
+from tqdm import tqdm
 
 SEED = 42
 
@@ -279,10 +279,10 @@ def split_dataset(dataset: Dataset, kind: str, seed: int) -> Split:
 
 def run_training(args: argparse.Namespace) -> None:
     """Train, save, measure, and draw."""
-    from sklearn.preprocessing import LabelEncoder
-
     from pyimagesearch.evaluation import count_sources, measure, write_report
     from pyimagesearch.plots import plot_report
+
+    from sklearn.preprocessing import LabelEncoder
 
     recipe = RECIPES[args.recipe]
     recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
@@ -315,7 +315,9 @@ def run_training(args: argparse.Namespace) -> None:
     held_out = dataset.subset(split.test)
     if args.export:
         info(f"exporting network to '{args.export}'...")
-        export_onnx(training.model, args.export, held_out.crops)
+        sha256 = export_onnx(training.model, args.export, held_out.crops)
+        encoder.onnx_sha256 = sha256
+        save_labels(encoder, args.le)
     info("evaluating network...")
     network, labels = load_classifier(args.model, args.le)
     report, scores = measure(network, labels, held_out)

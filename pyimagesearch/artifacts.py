@@ -8,10 +8,12 @@ scikit-learn LabelEncoder.
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
 import pickle
+import pickletools
 import secrets
 import shutil
 import tempfile
@@ -21,11 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-
 from pyimagesearch.console import UserError
 from pyimagesearch.preprocessing import HEIGHT, WIDTH, scale
+
+import cv2
+import numpy as np
 
 ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
@@ -53,6 +55,8 @@ class Labels(NamedTuple):
     """What the faces' boxes were grown by, as a share of their size."""
     threshold: float | None = None
     """Probability of real with equal errors on the held-out crops of the training."""
+    onnx_sha256: str | None = None
+    """Of the ONNX file that was exported in the same training."""
 
 
 @contextmanager
@@ -160,7 +164,7 @@ def save_model(model, path: Path) -> None:
         model.save(temporary)
 
 
-def export_onnx(model, path: Path, crops: np.ndarray) -> None:
+def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     """Write a Keras model as ONNX, for OpenCV to run without TensorFlow.
 
     Parameters
@@ -171,6 +175,11 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> None:
     crops : ndarray of shape (n, h, w, 3), dtype uint8
         To check that on, at least one.
 
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
     Raises
     ------
     UserError
@@ -180,14 +189,16 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> None:
         with warnings.catch_warnings():  # Keras asks NumPy for its `object`
             warnings.simplefilter("ignore", FutureWarning)
             model.export(temporary, format="onnx", verbose=False)
-        exported, inputs = load_network(temporary), scale(crops)
+        sha256 = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        exported, inputs = load_network(temporary, sha256), scale(crops)
         expected = model.predict(inputs, batch_size=256, verbose=0)
         difference = np.abs(exported.predict(inputs) - expected).max()
         if not difference <= ONNX_TOLERANCE:
             raise UserError(f"{path}: not written, as it is {difference:.1g} off")
+    return sha256
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     """Load a network that train.py or the original tutorial saved.
 
     Parameters
@@ -195,6 +206,8 @@ def load_network(path: Path) -> Network:
     path : Path
         A `.keras` archive or a LivenessNet in HDF5, under any name, which needs
         TensorFlow; or an ONNX file that `export_onnx` wrote, which does not.
+    onnx_sha256 : str, optional
+        What an ONNX file must have: OpenCV's reader does not survive every damaged one.
 
     Raises
     ------
@@ -214,13 +227,19 @@ def load_network(path: Path) -> Network:
     if signature == HDF5_SIGNATURE:
         return _compile_keras(path, _load_hdf5(path))
     if signature.startswith(ONNX_SIGNATURE):
-        return _load_onnx(path)
+        return _load_onnx(path, onnx_sha256)
     raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
 
 
-def _load_onnx(path: Path) -> Network:
+def _load_onnx(path: Path, sha256: str | None) -> Network:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(
+            f"{path}: not the network that was exported with these labels; use the "
+            "two files of one run of train.py --export"
+        )
     try:
-        net = cv2.dnn.readNetFromONNX(np.fromfile(path, np.uint8))
+        net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
 
         def predict(batch: np.ndarray) -> np.ndarray:
             net.setInput(batch)
@@ -347,6 +366,10 @@ def load_labels(path: Path) -> Labels:
     try:
         if len(content) > LABELS_LIMIT:
             raise ValueError("too large")
+        # A damaged pickle may number its memo in billions, which costs gigabytes.
+        for opcode, argument, _ in pickletools.genops(content):
+            if "PUT" in opcode.name and argument > len(content):
+                raise ValueError("it is damaged")
         encoder = _LabelUnpickler(io.BytesIO(content), encoding="latin1").load()
         extras = {
             name: float(encoder.__dict__[name])
@@ -355,7 +378,9 @@ def load_labels(path: Path) -> Labels:
         }
         if not all(0 <= value <= 1 for value in extras.values()):
             raise ValueError(f"out of range: {extras}")
-        labels = Labels(encoder.__dict__["classes_"].strings(), **extras)
+        classes = encoder.__dict__["classes_"].strings()
+        sha256 = encoder.__dict__.get("onnx_sha256")
+        labels = Labels(classes, **extras, onnx_sha256=sha256 and str(sha256))
     except Exception as error:  # a pickle can fail in every way there is
         reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(
@@ -373,7 +398,7 @@ def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
         When they do not, or as `load_network` and `load_labels` do.
     """
     labels = load_labels(le)
-    network = load_network(model)
+    network = load_network(model, labels.onnx_sha256)
     if network.classes != len(labels.classes):
         raise UserError(
             f"{model} tells {network.classes} classes apart, but {le} names "

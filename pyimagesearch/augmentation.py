@@ -3,9 +3,9 @@
 The ranges are the tutorial's, and so are the moves: those of Keras' ImageDataGenerator.
 """
 
-import numpy as np
-
 from pyimagesearch.backend import tf
+
+import numpy as np
 
 ROTATION = 20.0  # degrees, either way
 ZOOM = 0.15  # of the size, each axis on its own

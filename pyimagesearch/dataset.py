@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from pyimagesearch.console import UserError, warn
 from pyimagesearch.frames import natural_key, read_image
 from pyimagesearch.manifest import NAME, common_margin
 from pyimagesearch.preprocessing import HEIGHT, WIDTH, shrink
+
+import numpy as np
 
 TEST_SHARE = 0.25  # the tutorial's
 # Crops left out on each side of a block of test crops, as a share of their video: so

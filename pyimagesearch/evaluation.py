@@ -4,17 +4,17 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
-import sklearn
-from sklearn.metrics import classification_report
-
 from pyimagesearch.artifacts import Labels, Network, replacing
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import warn
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD, describe, evaluate
 from pyimagesearch.preprocessing import scale
+
+import cv2
+import numpy as np
+import sklearn
+from sklearn.metrics import classification_report
 
 
 def classify(network: Network, crops: np.ndarray) -> np.ndarray:

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
 from pyimagesearch.artifacts import Appender, to_csv
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
+
+import numpy as np
 
 
 class FaceLog:

@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-
 from pyimagesearch.console import UserError
 from pyimagesearch.fetch import DETECTOR_FILES
+
+import cv2
+import numpy as np
 
 INPUT_SIZE = (300, 300)  # width, height the detector was trained at
 TRAINING_MEAN = (104.0, 177.0, 123.0)  # blue, green, red; subtracted in training too

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from pyimagesearch.console import UserError, warn
+
 import cv2
 import numpy as np
 from imutils.video import VideoStream, WebcamVideoStream
-
-from pyimagesearch.console import UserError, warn
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".wmv"}

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import cv2
-import imutils
-import numpy as np
-
 from pyimagesearch.artifacts import make_room, replacing
 from pyimagesearch.console import UserError
 from pyimagesearch.frames import IMAGE_SUFFIXES, Frame
+
+import cv2
+import imutils
+import numpy as np
 
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there

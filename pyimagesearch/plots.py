@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
+from pyimagesearch.artifacts import replacing
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.frames import read_image
+from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD
+
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
-
-from pyimagesearch.artifacts import replacing
-from pyimagesearch.dataset import Dataset
-from pyimagesearch.frames import read_image
-from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD
 
 SHEET = 2, 8  # rows and columns of the contact sheet
 REAL_COLOR, ATTACK_COLOR = "#2a9d4e", "#d1342f"

@@ -2,9 +2,9 @@
 
 from collections import deque
 
-import numpy as np
-
 from pyimagesearch.faces import Face
+
+import numpy as np
 
 # A track and a detection that overlap less are two faces (intersection over union).
 LEAST_OVERLAP = 0.3

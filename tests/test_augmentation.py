@@ -1,10 +1,10 @@
-import cv2
-import numpy as np
-from keras.src.legacy.preprocessing.image import apply_affine_transform
-
 from pyimagesearch import augmentation
 from pyimagesearch.backend import tf
 from pyimagesearch.dataset import load_dataset
+
+import cv2
+import numpy as np
+from keras.src.legacy.preprocessing.image import apply_affine_transform
 
 
 def test_all_of_a_batch_moves_as_image_data_generator_moves_each():

@@ -1,8 +1,6 @@
 import subprocess
 import sys
 
-import pytest
-
 from pyimagesearch.console import (
     UserError,
     exit_status,
@@ -11,6 +9,8 @@ from pyimagesearch.console import (
     positive_int,
     warn,
 )
+
+import pytest
 
 
 def raising(error):

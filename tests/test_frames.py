@@ -8,13 +8,13 @@ from contextlib import closing
 from itertools import count
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
-import pytest
-
 from pyimagesearch import frames as frames_module
 from pyimagesearch.console import UserError
 from pyimagesearch.frames import open_frames, read_ahead, read_image
+
+import cv2
+import numpy as np
+import pytest
 
 
 def read_all(path):

@@ -2,13 +2,13 @@ import re
 import subprocess
 import sys
 
-import cv2
-import numpy as np
-import pytest
-
 import gather_examples
 from pyimagesearch.faces import crop_face, detect_faces
 from pyimagesearch.manifest import read_margins
+
+import cv2
+import numpy as np
+import pytest
 
 HERE = gather_examples.__file__
 

@@ -7,15 +7,15 @@ import sys
 import threading
 from collections import Counter
 
-import cv2
-import numpy as np
-import pytest
-
 import liveness_demo
 from pyimagesearch.artifacts import Labels, Network
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.outputs import TITLE
+
+import cv2
+import numpy as np
+import pytest
 
 
 @pytest.fixture
@@ -190,9 +190,9 @@ def test_labels_stay_inside_the_picture(size, place):
 def test_the_tutorials_and_ours_hdf5_and_labels_must_fit(
     demo, videos, trained, tmp_path, capsys
 ):
-    from sklearn.preprocessing import LabelEncoder
-
     from pyimagesearch.artifacts import save_labels
+
+    from sklearn.preprocessing import LabelEncoder
 
     save_labels(LabelEncoder().fit(["fake", "mask", "real"]), tmp_path / "three")
     status, _, error = demo(videos / "real.mp4", "--no-display", le=tmp_path / "three")

@@ -1,8 +1,8 @@
-import numpy as np
-import pytest
-
 from pyimagesearch.backend import keras
 from pyimagesearch.livenessnet import LivenessNet
+
+import numpy as np
+import pytest
 
 
 def test_it_is_the_tutorials_network():

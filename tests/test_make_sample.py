@@ -1,8 +1,8 @@
-import numpy as np
-
 from pyimagesearch.faces import detect_faces
 from pyimagesearch.frames import open_frames
 from videos import make_sample
+
+import numpy as np
 
 
 def test_the_sample_has_a_face_in_every_frame_and_looks_different(videos, detector):

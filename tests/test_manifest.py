@@ -1,11 +1,11 @@
 import csv
 import multiprocessing
 
-import pytest
-
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 from pyimagesearch.manifest import Manifest, common_margin, read_margins
+
+import pytest
 
 FACE = Face(1, 2, 30, 40, 0.98765)
 

@@ -1,10 +1,6 @@
 import json
 import math
 
-import numpy as np
-import pytest
-from sklearn import metrics as sklearn_metrics
-
 from pyimagesearch.metrics import (
     BONA_FIDE,
     Rate,
@@ -15,6 +11,10 @@ from pyimagesearch.metrics import (
     equal_error,
     evaluate,
 )
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
 
 RNG = np.random.default_rng(0)
 

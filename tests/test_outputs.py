@@ -1,12 +1,12 @@
 import threading
 
-import cv2
-import numpy as np
-import pytest
-
 from pyimagesearch.console import UserError
 from pyimagesearch.frames import Frame
 from pyimagesearch.outputs import TITLE, open_output, video_file, window
+
+import cv2
+import numpy as np
+import pytest
 
 
 def picture(height, width, value=100, time=0.0, fps=12.5, source="a"):

@@ -1,7 +1,3 @@
-import cv2
-import numpy as np
-import pytest
-
 import gather_examples
 import liveness_demo
 import train
@@ -9,6 +5,10 @@ from pyimagesearch.artifacts import load_classifier
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.frames import open_frames, read_image
 from pyimagesearch.preprocessing import preprocess, scale
+
+import cv2
+import numpy as np
+import pytest
 
 
 def run(command, *arguments):

@@ -1,11 +1,11 @@
 from pathlib import Path
 
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.plots import ATTACK_COLOR, REAL_COLOR, plot_report
+
 import cv2
 import numpy as np
 import pytest
-
-from pyimagesearch.dataset import Dataset
-from pyimagesearch.plots import ATTACK_COLOR, REAL_COLOR, plot_report
 
 HISTORY = {key: [0.9, 0.5] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
 

@@ -1,9 +1,9 @@
+from pyimagesearch.preprocessing import preprocess, scale, shrink
+
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-
-from pyimagesearch.preprocessing import preprocess, scale, shrink
 
 RNG = np.random.default_rng(0)
 

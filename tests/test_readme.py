@@ -2,11 +2,11 @@ import re
 import shlex
 from pathlib import Path
 
-import pytest
-
 import gather_examples
 import liveness_demo
 import train
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

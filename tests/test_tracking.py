@@ -1,8 +1,8 @@
-import numpy as np
-import pytest
-
 from pyimagesearch.faces import Face
 from pyimagesearch.tracking import LOST_SECONDS, Tracker, overlap
+
+import numpy as np
+import pytest
 
 FPS = 25
 

@@ -7,11 +7,6 @@ import sys
 import threading
 from types import SimpleNamespace
 
-import cv2
-import numpy as np
-import pytest
-from sklearn.preprocessing import LabelEncoder
-
 import gather_examples
 import train
 from pyimagesearch.artifacts import load_labels, load_network, save_labels
@@ -19,6 +14,11 @@ from pyimagesearch.backend import keras, tf
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.preprocessing import scale
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.preprocessing import LabelEncoder
 
 
 @pytest.fixture

