@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-demo test-faults lint detector sample clean
+.PHONY: help demo test test-demo test-faults bench lint detector sample clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,6 +25,9 @@ test-demo: demo .venv-demo/installed  ## run the demo where nothing but requirem
 test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
 	FAULTS=full $(BIN)/python -m pytest tests/test_faults.py
 
+bench: .venv/installed-dev detector  ## time it beside the tutorial's own loops; takes an hour
+	$(BIN)/python -m benchmarks
+
 lint: .venv/installed-dev  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +39,7 @@ sample: .venv/installed  ## write sample videos into videos/
 	$(BIN)/python -m videos.make_sample
 
 clean:  ## remove the environment, caches and what `make demo` made; your files stay
-	rm -rf .venv .venv-demo demo tests/data .pytest_cache .ruff_cache
+	rm -rf .venv .venv-demo demo benchmarks/data tests/data .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt

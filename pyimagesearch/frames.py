@@ -26,9 +26,6 @@ FIRST_FRAME_SECONDS = 10.0  # slow USB cameras need some of them to wake up
 STALL_SECONDS = 5.0  # without a new frame, a camera or stream counts as dead
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try to open it again
 
-if "OPENCV_LOG_LEVEL" not in os.environ:  # one line of ours says what is wrong
-    cv2.utils.logging.setLogLevel(0)
-
 
 class Frame(NamedTuple):
     """One picture to look for faces in."""
@@ -79,7 +76,7 @@ class FileFrames:
             self.kind, self.total = "image", 1
             return
         self.kind = "video"
-        video = _open_video(name)
+        video = cv2.VideoCapture(name)
         if not video.grab():
             raise UserError(f"{name}: neither an image nor a video that can be read")
         count = video.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -103,7 +100,7 @@ class FileFrames:
             self.read += 1
             yield Frame(image, source, 1, 0.0, None)
             return
-        video = _open_video(name)
+        video = cv2.VideoCapture(name)
         fps = sane_fps(video)
         try:
             # Frame counts in headers cannot be trusted: read to the end.
@@ -331,11 +328,6 @@ def read_image(path: Path) -> np.ndarray | None:
         return cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:  # more pixels than OpenCV's limit
         return None
-
-
-def _open_video(name: str) -> cv2.VideoCapture:
-    # 0 threads are as many as there are cores; OpenCV's own default may be one.
-    return cv2.VideoCapture(name, cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 0])
 
 
 def sane_fps(video: cv2.VideoCapture) -> float:

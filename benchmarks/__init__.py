@@ -1,0 +1,1 @@
+"""Our three scripts side by side with the tutorial's own loops."""
