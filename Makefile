@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-demo test-faults bench lint detector sample clean
+.PHONY: help demo test test-demo test-lowest test-faults bench lint detector sample clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -22,6 +22,12 @@ test-demo: demo .venv-demo/installed  ## run the demo where nothing but requirem
 	.venv-demo/bin/python liveness_demo.py -m demo/liveness.onnx -l demo/le.pickle \
 		-i videos/both.mp4 -o demo/demo-onnx.mp4 --no-display
 
+test-lowest: detector  ## run the tests with the oldest versions that requirements.txt admits
+	$(PYTHON) -m venv --clear .venv-lowest
+	sed -E 's/^([a-z0-9-]+)>=([0-9.]+).*/\1==\2.*/' requirements.txt > .venv-lowest/r.txt
+	.venv-lowest/bin/pip install --quiet -r .venv-lowest/r.txt -r requirements-dev.txt
+	.venv-lowest/bin/python -m pytest
+
 test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
 	FAULTS=full $(BIN)/python -m pytest tests/test_faults.py
 
@@ -39,7 +45,7 @@ sample: .venv/installed  ## write sample videos into videos/
 	$(BIN)/python -m videos.make_sample
 
 clean:  ## remove the environment, caches and what `make demo` made; your files stay
-	rm -rf .venv .venv-demo demo benchmarks/data tests/data .pytest_cache .ruff_cache
+	rm -rf .venv .venv-demo .venv-lowest demo benchmarks/data tests/data .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt

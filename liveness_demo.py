@@ -215,6 +215,11 @@ def label_frames(
             break
 
 
+def is_same(path: Path, source: str) -> bool:
+    """Tell whether a file or folder that is there is the source of the frames."""
+    return Path(source).exists() and path.samefile(source)
+
+
 def read_threshold(path: Path) -> float:
     """Read the threshold that a training found on its held-out crops.
 
@@ -333,6 +338,8 @@ def run(args: argparse.Namespace) -> None:
         frames = stack.enter_context(closing(open_frames(args.input)))
         outputs = []
         if args.output:
+            if args.output.exists() and is_same(args.output, args.input):
+                raise UserError(f"--output {args.output}: that is the input")
             output = open_output(args.output, frames.kind, frames.live)
             outputs.append(stack.enter_context(output))
         info("loading liveness detector...")

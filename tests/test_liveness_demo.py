@@ -292,6 +292,16 @@ def test_a_folder_comes_out_as_a_folder(demo, carphone, group_photo, tmp_path):
     assert read_image(tmp_path / "out" / "b.png").shape == (1080, 1920, 3)
 
 
+def test_the_input_is_never_written_over(demo, carphone, tmp_path):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(carphone.read_bytes())
+    for source in (video, tmp_path):
+        status, _, error = demo(source, "-o", source, "--no-display")
+        assert status == 1
+        assert "that is the input" in error
+    assert video.read_bytes() == carphone.read_bytes()
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
 def test_the_log_has_a_line_for_every_face(name, demo, group_photo, tmp_path):
     for _ in range(2):  # a second run adds to the first
