@@ -334,7 +334,7 @@ def run(args: argparse.Namespace) -> None:
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
     with ExitStack() as stack:
-        info(f"opening {args.input}...")
+        info("starting video stream...")
         frames = stack.enter_context(closing(open_frames(args.input)))
         outputs = []
         if args.output:
