@@ -76,7 +76,6 @@ def gather(
         When another picture has a crop's name.
     """
     manifest = Manifest(output)
-
     own = threading.local()
 
     def search(frame: Frame) -> tuple[Frame, list[Face], int]:
@@ -142,10 +141,10 @@ def save_crop(path: Path, crop: np.ndarray) -> bool:
 def check_margin(folder: Path, margin: float) -> None:
     """Raise a UserError if the folder holds crops of another margin."""
     crops = [path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES]
-    if crops and common_margin(crops) != margin:
+    if crops and (theirs := common_margin(crops)) != margin:
         raise UserError(
-            f"{folder} holds crops with margin {common_margin(crops):g}, not "
-            f"{margin:g}; gather with that --margin or into another --output"
+            f"{folder} holds crops with margin {theirs:g}, not {margin:g}; gather with "
+            "that --margin or into another --output"
         )
 
 

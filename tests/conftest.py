@@ -24,6 +24,15 @@ GROUP_PHOTO = {
 }
 
 
+def read_all(path):
+    """Read a video the plain way."""
+    video = cv2.VideoCapture(str(path))
+    images = []
+    while (read := video.read())[0]:
+        images.append(read[1])
+    return images
+
+
 @pytest.fixture(scope="session")
 def detector_folder() -> Path:
     return ROOT / "face_detector"

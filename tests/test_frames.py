@@ -15,14 +15,7 @@ from pyimagesearch.frames import open_frames, read_ahead, read_image
 import cv2
 import numpy as np
 import pytest
-
-
-def read_all(path):
-    video = cv2.VideoCapture(str(path))
-    images = []
-    while (read := video.read())[0]:
-        images.append(read[1])
-    return images
+from conftest import read_all
 
 
 def write_image(path, value=0, size=(20, 30)):

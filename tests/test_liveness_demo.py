@@ -16,6 +16,7 @@ from pyimagesearch.outputs import TITLE
 import cv2
 import numpy as np
 import pytest
+from conftest import read_all
 
 
 @pytest.fixture
@@ -29,14 +30,6 @@ def demo(trained, detector_folder, capsys):
         return status, *capsys.readouterr()
 
     return run
-
-
-def read_all(path):
-    video = cv2.VideoCapture(str(path))
-    images = []
-    while (read := video.read())[0]:
-        images.append(read[1])
-    return images
 
 
 def count_colour(image, color):
