@@ -9,7 +9,6 @@ ever overwritten.
 """
 
 import argparse
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -23,7 +22,7 @@ from pyimagesearch.console import (
     info,
     positive_int,
 )
-from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+from pyimagesearch.faces import Face, crop_face, load_detector, search_frames
 from pyimagesearch.frames import (
     IMAGE_SUFFIXES,
     FileFrames,
@@ -76,15 +75,9 @@ def gather(
         When another picture has a crop's name.
     """
     manifest = Manifest(output)
-    own = threading.local()
-
-    def search(frame: Frame) -> tuple[Frame, list[Face], int]:
-        if not hasattr(own, "detector"):  # a detector does not stand two threads
-            own.detector = load_detector(detector_folder)
-        return frame, *detect_faces(own.detector, frame.image, confidence)
 
     def find_crops() -> Iterator[tuple[Frame, str, Face]]:
-        for frame, faces, dropped in map_ahead(search, frames):
+        for frame, faces, dropped in search_frames(frames, detector_folder, confidence):
             counts["searched"] += 1
             counts["dropped"] += dropped
             counts["faceless"] += not faces
@@ -102,15 +95,10 @@ def gather(
             counts["saved"] += 1
             info(f"saved {path} to disk")
 
-    # Every core looks for faces in a frame of its own, which takes less time than all
-    # of them in one; crops are written meanwhile, one after the other.
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        for _ in map_ahead(save, find_crops(), threads=1):
+    # Crops are written while faces are searched for, one after the other.
+    with closing(find_crops()) as found:
+        for _ in map_ahead(save, found, threads=1):
             pass
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:

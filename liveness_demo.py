@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pyimagesearch.artifacts import Labels, Network, load_classifier
 from pyimagesearch.console import UserError, exit_status, fraction, info, warn
 from pyimagesearch.facelog import FaceLog
-from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+from pyimagesearch.faces import Face, crop_face, load_detector, search_frames
 from pyimagesearch.frames import Frame, open_frames
 from pyimagesearch.outputs import (
     WINDOW_WIDTH,
@@ -107,14 +107,12 @@ def decide(
 
 
 class Judge:
-    """Finds the faces of frames and judges them.
+    """Judges the faces of frames.
 
     Parameters
     ----------
-    detector, network, labels
-        From `load_detector` and `load_classifier`.
-    confidence : float, default 0.5
-        Detections that are not above it are ignored, in [0, 1].
+    network, labels
+        From `load_classifier`.
     smooth : float, default 0
         Seconds over which the scores of a face are averaged.
     thresholds : (float, float), default (0.5, 0.5)
@@ -123,26 +121,21 @@ class Judge:
 
     def __init__(
         self,
-        detector: cv2.dnn.Net,
         network: Network,
         labels: Labels,
-        confidence: float = 0.5,
         smooth: float = 0.0,
         thresholds: tuple[float, float] = (0.5, 0.5),
     ):
-        self._detector = detector
         self._network = network
         self._labels = labels
-        self._confidence = confidence
         self._thresholds = thresholds
         self._smooth = smooth
         self._tracker, self._source = Tracker(smooth), None
 
-    def __call__(self, frame: Frame) -> list[Verdict]:
+    def __call__(self, frame: Frame, faces: list[Face]) -> list[Verdict]:
         """Judge the faces of the next frame, all in one call of the network."""
         if frame.source != self._source:
             self._tracker, self._source = Tracker(self._smooth), frame.source
-        faces, _ = detect_faces(self._detector, frame.image, self._confidence)
         # Cut at native size and with the margin of the training, as gather did.
         crops = [crop_face(frame.image, face, self._labels.margin) for face in faces]
         network, classes = self._network, self._labels.classes
@@ -182,8 +175,8 @@ def draw(image: np.ndarray, verdicts: Iterable[Verdict]) -> None:
 
 
 def label_frames(
-    frames: Iterable[Frame],
-    judge: Callable[[Frame], list[Verdict]],
+    searched: Iterable[tuple[Frame, list[Face], int]],
+    judge: Callable[[Frame, list[Face]], list[Verdict]],
     outputs: list[Output],
     log: FaceLog | None,
     counts: Counter,
@@ -192,18 +185,18 @@ def label_frames(
 
     Parameters
     ----------
-    frames : iterable of Frame
-        Drawn onto.
+    searched : iterable
+        From `search_frames`; the frames are drawn onto.
     judge : callable
-        From a frame to the verdicts on its faces.
+        From a frame and its faces to the verdicts on them.
     outputs : list of Output
         Each gets the drawn frame.
     log : FaceLog or None
     counts : Counter
         Counts "frames", and the faces by label.
     """
-    for frame in frames:
-        verdicts = judge(frame)
+    for frame, faces, _ in searched:
+        verdicts = judge(frame, faces)
         counts["frames"] += 1
         for verdict in verdicts:
             face, probabilities, track, label, score, *_ = verdict
@@ -328,7 +321,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    detector = load_detector(args.detector)
+    load_detector(args.detector)  # so that a missing one is said before all else
     thresholds = [read_threshold(args.report)] if args.report else args.threshold
     display = not args.no_display and has_display()
     if not display and not args.no_display:
@@ -349,19 +342,15 @@ def run(args: argparse.Namespace) -> None:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
         if display:
             outputs.append(stack.enter_context(window(frames.kind)))
-        judge = Judge(
-            detector,
-            network,
-            labels,
-            args.confidence,
-            args.smooth,
-            (thresholds[0], thresholds[-1]),
-        )
+        judge = Judge(network, labels, args.smooth, (thresholds[0], thresholds[-1]))
         counts = Counter()
         start = time.perf_counter()
         try:
-            with closing(iter(frames)) as readable:
-                label_frames(readable, judge, outputs, log, counts)
+            readable = stack.enter_context(closing(iter(frames)))
+            ahead = not frames.live
+            searched = search_frames(readable, args.detector, args.confidence, ahead)
+            with closing(searched):
+                label_frames(searched, judge, outputs, log, counts)
         finally:
             summarize(counts, time.perf_counter() - start)
     if not counts["frames"]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.artifacts import (
+    as_network,
     export_onnx,
     load_classifier,
     make_room,
@@ -37,6 +38,7 @@ from pyimagesearch.dataset import (
     split_random,
     split_videos,
 )
+from pyimagesearch.frames import read_ahead
 from pyimagesearch.preprocessing import scale
 
 import numpy as np
@@ -64,60 +66,130 @@ RECIPES = {
 # Keras' 0.99 needs more steps than a short training has. This matters for the curves
 # only, as the statistics are set anew in the end.
 BATCH_NORM_MOMENTUM = 0.9
-# At most so many steps run in one call of TensorFlow: returning to Python after each,
-# and starting the batches anew in each epoch, took a third more time. Ctrl-C waits.
-STEPS_PER_CALL = 32
 # As many training crops as are enough to know the statistics of batch normalization.
-STATISTICS_CROPS = 1024
+STATISTICS_CROPS = 256
+# Batches whose crops are moved in one operation, while those before are learnt.
+MOVED_AT_ONCE = 32
 
 
 def make_batches(
-    crops: np.ndarray,
-    targets: np.ndarray,
-    places: np.ndarray,
-    batch_size: int,
-    seed: int | None = None,
-):
-    """Make float batches of the uint8 crops, one batch at a time.
+    crops: np.ndarray, places: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Shuffle crops, move each at random, and give them out in batches for one epoch.
 
     Parameters
     ----------
     crops : ndarray of shape (n, h, w, 3), dtype uint8
-    targets : ndarray of shape (n, classes), dtype float32
-        One-hot.
     places : ndarray of shape (m,), dtype int
         Which of them to take.
     batch_size : int
-    seed : int, optional
-        Shuffle and augment anew in every epoch; the same seed gives the same batches.
+        The most that a batch has; all are as equal as can be, as batch normalization
+        needs more than a crop left over.
+    rng : Generator
+
+    Yields
+    ------
+    images : ndarray of shape (batch, h, w, 3), dtype float32
+        In [0, 1].
+    places : ndarray of shape (batch,), dtype int
+        Where they are in `crops`.
+    """
+    from pyimagesearch.augmentation import draw_transforms, move
+
+    steps = math.ceil(len(places) / batch_size)
+    batches = np.array_split(rng.permutation(places), steps)
+    for first in range(0, steps, MOVED_AT_ONCE):
+        some = batches[first : first + MOVED_AT_ONCE]
+        images = scale(crops[np.concatenate(some)])
+        moved = move(images, draw_transforms(rng, *images.shape[:3])).numpy()
+        ends = np.cumsum([len(batch) for batch in some])
+        yield from zip(np.split(moved, ends[:-1]), some, strict=True)
+
+
+def forward(model, images):
+    """Run a network as `model(images, training=True)` does, in less time.
+
+    For images, batch normalization is TensorFlow's fused operation, as it was in the
+    tutorial's Keras; that of today makes a dozen operations of it.
+    """
+    from pyimagesearch.backend import keras, tf
+
+    values = images
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and len(values.shape) > 2:
+            values, *moments = tf.compat.v1.nn.fused_batch_norm(
+                values, layer.gamma, layer.beta, epsilon=layer.epsilon
+            )
+            means = layer.moving_mean, layer.moving_variance
+            for mean, now in zip(means, moments, strict=True):
+                mean.assign(layer.momentum * mean + (1 - layer.momentum) * now)
+        else:
+            values = layer(values, training=True)
+    return values
+
+
+def compile_learning(model, learning_rate, class_weights: np.ndarray):
+    """Make one function of a step of Adam.
+
+    Keras' `fit` spends as much time around such small steps as in them.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+        Changed in every call.
+    learning_rate : keras.optimizers.schedules.LearningRateSchedule
+    class_weights : ndarray of shape (classes,), dtype float32
 
     Returns
     -------
-    tf.data.Dataset
-        Of (images, targets): up to `batch_size` of them, images float32 in [0, 1].
+    callable
+        Takes images (n, h, w, 3) float32 in [0, 1] and targets (n, classes) float32;
+        gives the sum of the losses and the number of hits.
     """
-    from pyimagesearch.augmentation import augment
-    from pyimagesearch.backend import tf
+    from pyimagesearch.backend import keras, tf
 
-    def take(indices):
-        batch = tf.numpy_function(
-            lambda i: (crops[i], targets[i]), [indices], (tf.uint8, tf.float32)
-        )
-        for part, whole in zip(batch, (crops, targets), strict=True):
-            part.set_shape((None, *whole.shape[1:]))
-        return tf.cast(batch[0], tf.float32) / 255, batch[1]
+    variables = [variable.value for variable in model.trainable_variables]
+    means, squares = (
+        [tf.Variable(tf.zeros_like(variable)) for variable in variables]
+        for _ in range(2)
+    )
+    taken = tf.Variable(0.0)  # steps
+    shapes = model.input_shape, model.output_shape
 
-    def take_and_augment(indices, seed):
-        images, classes = take(indices)
-        return augment(images, seed), classes
+    @tf.function(
+        input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes],
+        autograph=False,
+    )
+    def learn(images, targets):
+        with tf.GradientTape() as tape:
+            predicted = forward(model, images)
+            # On two softmax outputs this is the tutorial's binary cross-entropy.
+            losses = keras.losses.categorical_crossentropy(targets, predicted)
+            losses *= tf.linalg.matvec(targets, class_weights)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, variables)
+        rate = learning_rate(taken)
+        taken.assign_add(1.0)
+        powers = {"beta1_power": 0.9**taken, "beta2_power": 0.999**taken}
+        for variable, gradient, mean, square in zip(
+            variables, gradients, means, squares, strict=True
+        ):
+            # One operation, where Keras' Adam takes a dozen.
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                grad=gradient,
+                m=mean.handle,
+                v=square.handle,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rate,
+                epsilon=1e-7,
+                **powers,
+            )
+        hits = keras.metrics.categorical_accuracy(targets, predicted)
+        return tf.reduce_sum(tf.stack([losses, hits]), axis=1)
 
-    indices = tf.data.Dataset.from_tensor_slices(places)
-    if seed is None:
-        return indices.batch(batch_size).map(take)
-    indices = indices.shuffle(len(places), seed).batch(batch_size)
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-    batches = tf.data.Dataset.zip((indices, seeds))
-    return batches.map(take_and_augment, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return learn
 
 
 class Training(NamedTuple):
@@ -152,70 +224,58 @@ def train(
         the running step.
     """
     from pyimagesearch.backend import keras
+    from pyimagesearch.evaluation import classify
     from pyimagesearch.livenessnet import LivenessNet
 
     info("compiling model...")
     keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
     _, height, width, depth = crops.shape
     model = LivenessNet.build(width, height, depth, classes=targets.shape[1])
     schedules = keras.optimizers.schedules
     steps = math.ceil(len(split.train) / recipe.batch_size)
-    calls = math.ceil(steps / STEPS_PER_CALL)
-    steps_per_call = math.ceil(steps / calls)
-    steps = calls * steps_per_call  # in an epoch, a few more than one pass if need be
-    class_weight = None
+    shares = targets[split.train].mean(axis=0)
+    class_weights = np.ones_like(shares)
     if recipe.is_steady:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = BATCH_NORM_MOMENTUM
-        learning_rate = schedules.CosineDecay(
-            recipe.learning_rate, recipe.epochs * steps
-        )
-        shares = targets[split.train].mean(axis=0)
-        class_weight = dict(enumerate(1 / (len(shares) * shares)))
+        class_weights = 1 / (len(shares) * shares)
+        rate = schedules.CosineDecay(recipe.learning_rate, recipe.epochs * steps)
     else:
         # What `Adam(decay=learning_rate / epochs)` was before Keras 3.
         decay = recipe.learning_rate / recipe.epochs
-        learning_rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        # On two softmax outputs this is the tutorial's binary cross-entropy.
-        loss="categorical_crossentropy",
-        metrics=["accuracy"],
-        steps_per_execution=steps_per_call,
-        jit_compile=False,  # measured: on CPUs XLA makes this network 3 times slower
-    )
+        rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
+    learn, network = compile_learning(model, rate, class_weights), as_network(model)
+    truth = targets[split.test].astype(bool)
+    history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
+
     info(f"training network for {recipe.epochs} epochs...")
     with (
         tqdm(total=recipe.epochs, unit="epoch", disable=None) as bar,
         interrupt_as_event() as interrupt,
     ):
-
-        def after_step(batch, logs):  # Keras passes these by name
+        for _ in range(recipe.epochs):
+            sums, seen = np.zeros(2), 0
+            batches = make_batches(crops, split.train, recipe.batch_size, rng)
+            for images, places in read_ahead(batches, MOVED_AT_ONCE):
+                sums += learn(images, targets[places])
+                seen += len(places)
+                if interrupt.is_set():
+                    break
+            if interrupt.is_set() and not history["loss"]:
+                raise KeyboardInterrupt
+            probabilities = classify(network, crops[split.test])
+            hits = probabilities.argmax(axis=1) == truth.argmax(axis=1)
+            losses = -np.log(np.maximum(probabilities[truth], 1e-7))
+            figures = [*(sums / seen), losses.mean(), hits.mean()]
+            for name, value in zip(history, map(float, figures), strict=True):
+                history[name].append(value)
+            last = {name: f"{values[-1]:.3f}" for name, values in history.items()}
+            bar.set_postfix(last, refresh=False)
             if interrupt.is_set():
-                model.stop_training = True
-
-        def after_epoch(epoch, logs):
-            bar.set_postfix({k: f"{v:.3f}" for k, v in logs.items()}, refresh=False)
-            if not interrupt.is_set():
-                bar.update()
-
-        history = model.fit(
-            make_batches(crops, targets, split.train, recipe.batch_size, seed).repeat(),
-            steps_per_epoch=steps,
-            validation_data=make_batches(crops, targets, split.test, 256),
-            epochs=recipe.epochs,
-            class_weight=class_weight,
-            shuffle=False,  # the batches are shuffled already
-            verbose=0,
-            callbacks=[
-                keras.callbacks.LambdaCallback(
-                    on_train_batch_end=after_step, on_epoch_end=after_epoch
-                )
-            ],
-        ).history
-        if interrupt.is_set() and len(history["loss"]) < 2:
-            raise KeyboardInterrupt
+                break
+            bar.update()
         if recipe.is_steady:
             settle_batch_normalization(model, crops, split.train, seed)
     return Training(model, history, interrupt.is_set())

@@ -10,6 +10,7 @@ network is and which detections count is the same as in our scripts.
 
 import argparse
 import json
+import os
 import pickle
 import time
 from pathlib import Path
@@ -80,6 +81,8 @@ def gather(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train on three quarters of the crops, report on the others, plot."""
     from pyimagesearch.livenessnet import LivenessNet
+
+    os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # ours alone
 
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator

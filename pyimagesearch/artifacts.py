@@ -223,9 +223,9 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
     if signature.startswith(ZIP_SIGNATURE):
-        return _compile_keras(path, _load_keras(path))
+        return _as_checked_network(path, _load_keras(path))
     if signature == HDF5_SIGNATURE:
-        return _compile_keras(path, _load_hdf5(path))
+        return _as_checked_network(path, _load_hdf5(path))
     if signature.startswith(ONNX_SIGNATURE):
         return _load_onnx(path, onnx_sha256)
     raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
@@ -255,13 +255,8 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
     return _check(path, Network(predict, HEIGHT, WIDTH, probabilities.shape[1]))
 
 
-def _compile_keras(path: Path, model) -> Network:
-    """Make a Keras model a function, compiled once for any number of faces.
-
-    `model.predict` takes 30 times as long for one face.
-    """
-    from pyimagesearch.backend import tf
-
+def _as_checked_network(path: Path, model) -> Network:
+    """Make a network of a Keras model, if it is one of images."""
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise UserError(f"{path}: takes {shape}, not images")
@@ -269,18 +264,30 @@ def _compile_keras(path: Path, model) -> Network:
         raise UserError(
             f"{path}: gives {model.output_shape}, not a probability for each class"
         )
-    _, height, width, depth = shape
-    if depth != 3:
-        raise UserError(f"{path}: takes images of {depth} channels, not 3")
+    if shape[3] != 3:
+        raise UserError(f"{path}: takes images of {shape[3]} channels, not 3")
+    return _check(path, as_network(model))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, height, width, 3), tf.float32)])
+
+def as_network(model) -> Network:
+    """Make a Keras model a function, compiled once for any number of faces.
+
+    `model.predict` takes 30 times as long for one face.
+    """
+    from pyimagesearch.backend import tf
+
+    _, height, width, _ = model.input_shape
+
+    shape = tf.TensorSpec((None, height, width, 3), tf.float32)
+
+    @tf.function(input_signature=[shape], autograph=False)
     def forward(batch):
         return model(batch, training=False)
 
     def predict(batch: np.ndarray) -> np.ndarray:
         return forward(batch).numpy()
 
-    return _check(path, Network(predict, height, width, model.output_shape[1]))
+    return Network(predict, height, width, model.output_shape[1])
 
 
 def _check(path: Path, network: Network) -> Network:

@@ -13,25 +13,15 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 
 
-def augment(images, seed):
-    """Move images at random, all of a batch in one operation.
+def draw_transforms(
+    rng: np.random.Generator, n: int, height: int, width: int
+) -> np.ndarray:
+    """Draw a random move for each of n images: `affine_transforms` tells the shapes.
 
-    Parameters
-    ----------
-    images : tensor of shape (n, h, w, 3), dtype float32
-    seed : tensor of shape (2,), dtype int64
-        The same seed moves the images the same way.
-
-    Returns
-    -------
-    tensor of shape (n, h, w, 3), dtype float32
-        Rotated, shifted, sheared, zoomed and every other one mirrored; what comes in
-        from outside repeats the nearest pixel.
+    An image is rotated, shifted, sheared and zoomed, and every other one mirrored.
     """
-    n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
-    # (7, n), each uniform in [-1, 1)
-    draws = tf.random.stateless_uniform((7, n), seed, minval=-1.0, maxval=1.0)
-    transforms = affine_transforms(
+    draws = rng.uniform(-1, 1, (7, n))
+    return affine_transforms(
         rotation=draws[0] * np.deg2rad(ROTATION),
         shift_y=draws[1] * SHIFT * height,
         shift_x=draws[2] * SHIFT * width,
@@ -42,10 +32,26 @@ def augment(images, seed):
         height=height,
         width=width,
     )
+
+
+def move(images, transforms):
+    """Move images, all of a batch in one operation of TensorFlow.
+
+    Parameters
+    ----------
+    images : tensor of shape (n, h, w, 3), dtype float32
+    transforms : tensor of shape (n, 8), dtype float32
+        From `affine_transforms`.
+
+    Returns
+    -------
+    tensor of shape (n, h, w, 3), dtype float32
+        What comes in from outside repeats the nearest pixel.
+    """
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
-        output_shape=(height, width),
+        output_shape=images.shape[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
@@ -59,38 +65,39 @@ def affine_transforms(
 
     Parameters
     ----------
-    rotation, shear : tensor of shape (n,)
+    rotation, shear : ndarray of shape (n,)
         Angles in radians.
-    shift_y, shift_x : tensor of shape (n,)
+    shift_y, shift_x : ndarray of shape (n,)
         In pixels.
-    zoom_y, zoom_x : tensor of shape (n,)
+    zoom_y, zoom_x : ndarray of shape (n,)
         Factors; above 1 the image shrinks.
-    mirror : tensor of shape (n,), dtype bool
+    mirror : ndarray of shape (n,), dtype bool
         Whether left and right change places.
     height, width : int
         Size of the images in pixels.
 
     Returns
     -------
-    tensor of shape (n, 8), dtype float32
-        From output to input pixels, as ImageProjectiveTransformV3 takes them.
+    ndarray of shape (n, 8), dtype float32
+        From output to input pixels, as ImageProjectiveTransformV3 takes them: row after
+        row of a 3x3 matrix, without the last number, which is 1.
     """
-    zero, one = tf.zeros_like(rotation), tf.ones_like(rotation)
+    zero, one = np.zeros_like(rotation), np.ones_like(rotation)
 
     def matrix(*entries):  # the first two rows of n 3x3 matrices on (x, y, 1)
-        return tf.reshape(tf.stack([*entries, zero, zero, one], -1), (-1, 3, 3))
+        return np.stack([*entries, zero, zero, one], -1).reshape(-1, 3, 3)
 
-    sin, cos = tf.sin(rotation), tf.cos(rotation)
-    flip = tf.where(mirror, -one, one)
+    sin, cos = np.sin(rotation), np.cos(rotation)
+    flip = np.where(mirror, -one, one)
     center_x, center_y = one * (width - 1) / 2, one * (height - 1) / 2
     # Read from right to left: what happens to an output pixel on its way to the input.
     composed = (
         matrix(one, zero, center_x, zero, one, center_y)
         @ matrix(cos, -sin, zero, sin, cos, zero)
         @ matrix(one, zero, shift_x, zero, one, shift_y)
-        @ matrix(one, -tf.sin(shear), zero, zero, tf.cos(shear), zero)
+        @ matrix(one, -np.sin(shear), zero, zero, np.cos(shear), zero)
         @ matrix(zoom_x, zero, zero, zero, zoom_y, zero)
         @ matrix(flip, zero, zero, zero, one, zero)
         @ matrix(one, zero, -center_x, zero, one, -center_y)
     )
-    return tf.reshape(composed, (-1, 9))[:, :8]
+    return composed.reshape(-1, 9)[:, :8].astype(np.float32)

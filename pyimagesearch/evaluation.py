@@ -8,6 +8,7 @@ from pyimagesearch.artifacts import Labels, Network, replacing
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import warn
 from pyimagesearch.dataset import Dataset
+from pyimagesearch.frames import map_ahead
 from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD, describe, evaluate
 from pyimagesearch.preprocessing import scale
 
@@ -19,8 +20,9 @@ from sklearn.metrics import classification_report
 
 def classify(network: Network, crops: np.ndarray) -> np.ndarray:
     """Give (n, classes) float32 probabilities for (n, h, w, 3) uint8 crops."""
-    parts = [crops[start : start + 256] for start in range(0, len(crops), 256)]
-    return np.concatenate([network.predict(scale(part)) for part in parts])
+    parts = (crops[start : start + 64] for start in range(0, len(crops), 64))
+    rows = map_ahead(lambda part: network.predict(scale(part)), parts)
+    return np.concatenate(list(rows))
 
 
 def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:

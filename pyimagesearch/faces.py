@@ -1,11 +1,14 @@
 """Find faces with OpenCV's SSD detector (ResNet-10 body, 300x300 input, Caffe)."""
 
 import hashlib
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError
 from pyimagesearch.fetch import DETECTOR_FILES
+from pyimagesearch.frames import Frame, map_ahead
 
 import cv2
 import numpy as np
@@ -106,6 +109,47 @@ def detect_faces(
         if min(face.right - face.left, face.bottom - face.top) >= MIN_SIDE
     ]
     return large, len(faces) - len(large)
+
+
+def search_frames(
+    frames: Iterable[Frame], folder: Path, confidence: float = 0.5, ahead: bool = True
+) -> Iterator[tuple[Frame, list[Face], int]]:
+    """Find the faces of frame after frame.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+    folder : Path
+        Where `load_detector` finds the detector.
+    confidence : float, default 0.5
+        As for `detect_faces`.
+    ahead : bool, default True
+        Every core searches a frame of its own, which takes less time for all of them.
+        Otherwise all cores search the frame that came last, so that it is given out as
+        soon as can be.
+
+    Yields
+    ------
+    frame : Frame
+    faces, dropped
+        As from `detect_faces`.
+    """
+    own = threading.local()  # a detector does not stand two threads
+
+    def search(frame: Frame) -> tuple[Frame, list[Face], int]:
+        if not hasattr(own, "detector"):
+            own.detector = load_detector(folder)
+        return frame, *detect_faces(own.detector, frame.image, confidence)
+
+    if not ahead:
+        yield from map(search, frames)
+        return
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield from map_ahead(search, frames)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def crop_face(image: np.ndarray, face: Face, margin: float = 0.0) -> np.ndarray:

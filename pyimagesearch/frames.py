@@ -1,6 +1,5 @@
 """Where frames come from: a camera, a stream, a video, an image, or a folder."""
 
-import os
 import re
 import threading
 import time
@@ -21,7 +20,7 @@ from imutils.video import VideoStream, WebcamVideoStream
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".wmv"}
 # Enough to keep decoder and detector both busy; a 1080p frame takes 6 MB.
-FRAMES_AHEAD = 4
+FRAMES_AHEAD = 2
 FIRST_FRAME_SECONDS = 10.0  # slow USB cameras need some of them to wake up
 STALL_SECONDS = 5.0  # without a new frame, a camera or stream counts as dead
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try to open it again
@@ -337,7 +336,7 @@ def sane_fps(video: cv2.VideoCapture) -> float:
 
 
 def map_ahead(function: Callable, items: Iterable, threads: int | None = None):
-    """Yield `function(item)` in order, a few of them made in advance in threads.
+    """Yield `function(item)` in order, one a thread and one more made in advance.
 
     The threads end with the generator, also when that is closed early. The items are
     taken in the caller's own thread.
@@ -347,14 +346,15 @@ def map_ahead(function: Callable, items: Iterable, threads: int | None = None):
     function : callable
     items : iterable
     threads : int, optional
-        By default, as many as there are cores.
+        By default, as many as there are cores that this program may use.
     """
+    threads = threads or cv2.getNumberOfCPUs()
     pending = deque()
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > FRAMES_AHEAD:
+                if len(pending) > threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

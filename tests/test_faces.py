@@ -1,6 +1,15 @@
+import threading
+
 from pyimagesearch import faces
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import Face, crop_face, detect_faces, load_detector
+from pyimagesearch.faces import (
+    Face,
+    crop_face,
+    detect_faces,
+    load_detector,
+    search_frames,
+)
+from pyimagesearch.frames import open_frames
 
 import cv2
 import numpy as np
@@ -138,3 +147,19 @@ def test_opencv_5_is_told_what_to_install(monkeypatch, detector_folder):
     monkeypatch.delattr(cv2.dnn, "readNetFromCaffe")
     with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.10,<5"'):
         load_detector(detector_folder)
+
+
+def test_frames_searched_ahead_keep_their_order_and_their_faces(
+    carphone, detector, detector_folder
+):
+    frames = list(open_frames(str(carphone), skip=12))
+    expected = [(f.number, *detect_faces(detector, f.image, 0.3)) for f in frames]
+    threads, running = cv2.getNumThreads(), threading.active_count()
+    for ahead in (True, False):
+        found = search_frames(frames, detector_folder, 0.3, ahead)
+        assert [(f.number, *rest) for f, *rest in found] == expected
+        found = search_frames(frames, detector_folder, 0.3, ahead)
+        next(found)
+        found.close()
+        assert cv2.getNumThreads() == threads
+        assert threading.active_count() == running

@@ -9,7 +9,7 @@ from collections import Counter
 
 import liveness_demo
 from pyimagesearch.artifacts import Labels, Network
-from pyimagesearch.faces import Face
+from pyimagesearch.faces import Face, detect_faces
 from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.outputs import TITLE
 
@@ -71,9 +71,9 @@ class FixedNetwork:
         return self.rows[: len(batch)]
 
 
-def make_judge(detector, fixed, classes=("fake", "real"), **options):
+def make_judge(fixed, classes=("fake", "real"), **options):
     network = Network(fixed.predict, height=32, width=32, classes=len(classes))
-    return liveness_demo.Judge(detector, network, Labels(list(classes)), **options)
+    return liveness_demo.Judge(network, Labels(list(classes)), **options)
 
 
 def make_frame(image, number=1, source="a"):
@@ -88,7 +88,8 @@ def test_all_faces_go_into_one_call_and_only_real_ones_are_recognized(
     monkeypatch.setattr(
         liveness_demo, "recognize", lambda crop: crops.append(crop) or "Ada"
     )
-    verdicts = make_judge(detector, fixed)(make_frame(read_image(group_photo)))
+    frame = make_frame(read_image(group_photo))
+    verdicts = make_judge(fixed)(frame, detect_faces(detector, frame.image)[0])
     assert fixed.calls == [(5, 32, 32, 3)]
     found = [(v.label, round(v.probability, 1), v.name) for v in verdicts]
     assert found == [
@@ -109,26 +110,27 @@ def test_scores_are_averaged_and_the_hook_gets_the_smoothed_decision(
     calls = []
     monkeypatch.setattr(liveness_demo, "recognize", lambda crop: calls.append(1))
     image = read_image(group_photo)
+    faces, _ = detect_faces(detector, image, confidence=0.98)
     for smooth, expected in ((0, [0.9, 0.1, 0.9]), (1, [0.9, 0.5, 1.9 / 3])):
         calls.clear()
         fixed = FixedNetwork()
-        judge = make_judge(detector, fixed, smooth=smooth, confidence=0.98)
+        judge = make_judge(fixed, smooth=smooth)
         scores, labels = [], []
         for number, p in enumerate([0.9, 0.1, 0.9], start=1):
             fixed.rows = np.array([[1 - p, p]] * 5, np.float32)
-            verdicts = judge(make_frame(image, number))
+            verdicts = judge(make_frame(image, number), faces)
             assert verdicts[0].probabilities[1] == np.float32(p)
             scores.append(verdicts[0].score)
             labels.append(verdicts[0].label)
         assert scores == pytest.approx(expected)
         assert len(calls) == labels.count("real") * len(verdicts)
     # Another video begins: nothing is left of the last one.
-    assert judge(make_frame(image, 1, "b"))[0].track == 1
+    assert judge(make_frame(image, 1, "b"), faces)[0].track == 1
 
 
-def test_no_face_calls_nothing(detector):
+def test_no_face_calls_nothing():
     fixed = FixedNetwork()
-    assert make_judge(detector, fixed)(make_frame(np.zeros((90, 90, 3), "u1"))) == []
+    assert make_judge(fixed)(make_frame(np.zeros((90, 90, 3), "u1")), []) == []
     assert fixed.calls == []
 
 
@@ -264,9 +266,9 @@ def test_the_window_shows_the_labels_and_q_ends_it(
 def test_outputs_end_the_loop():
     def count(*answers):
         answers, counts = iter(answers), Counter()
-        frames = [make_frame(np.zeros((9, 9, 3), np.uint8))] * 3
+        searched = [(make_frame(np.zeros((9, 9, 3), np.uint8)), [], 0)] * 3
         outputs = [lambda frame: next(answers)]
-        liveness_demo.label_frames(frames, lambda frame: [], outputs, None, counts)
+        liveness_demo.label_frames(searched, lambda *_: [], outputs, None, counts)
         return counts["frames"]
 
     assert count(True, True, True) == 3

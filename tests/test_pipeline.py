@@ -3,6 +3,7 @@ import liveness_demo
 import train
 from pyimagesearch.artifacts import load_classifier
 from pyimagesearch.dataset import load_dataset
+from pyimagesearch.faces import detect_faces
 from pyimagesearch.frames import open_frames, read_image
 from pyimagesearch.preprocessing import preprocess, scale
 
@@ -38,9 +39,9 @@ def test_a_face_is_the_same_all_the_way(
     spying = network._replace(predict=lambda x: seen.append(x) or network.predict(x))
     dataset = load_dataset(tmp_path / "dataset")
     trained_on = dict(zip(dataset.paths, dataset.crops, strict=True))
-    judge = liveness_demo.Judge(detector, spying, labels)
+    judge = liveness_demo.Judge(spying, labels)
     for frame in open_frames(str(videos / "real.mp4"), skip=8):
-        judge(frame)
+        judge(frame, detect_faces(detector, frame.image)[0])
         path = tmp_path / "dataset" / "real" / f"real_{frame.number:06d}.png"
         surest = seen.pop()[0]
         np.testing.assert_array_equal(surest, scale(trained_on[path]))

@@ -214,7 +214,7 @@ def test_ctrl_c_keeps_what_there_is_after_the_first_epoch(
 ):
     for name in ("liveness.model", "le.pickle", "plot.png"):
         (tmp_path / name).write_text("yesterday's")
-    asked = 2  # times an epoch: after its 5 steps, which are one call, and at its end
+    asked = 7  # times an epoch: after each of its 5 steps, and twice at its end
     seen = []
 
     class Event(threading.Event):
@@ -299,24 +299,54 @@ def test_an_output_that_cannot_be_written_is_said_before_training(
     assert "loading" not in out
 
 
-def test_every_epoch_has_every_crop_once_in_another_order():
-    crops = np.arange(19, dtype=np.uint8)[:, None, None, None] * np.ones(
-        (1, 8, 8, 3), np.uint8
-    )
-    targets = np.eye(19, dtype=np.float32)
-    batches = train.make_batches(crops, targets, np.arange(19), 8, seed=3)
-    epochs = []
+@pytest.mark.parametrize("moved_at_once", [1, 2, 32])
+def test_every_epoch_has_every_crop_once_in_another_order(moved_at_once, monkeypatch):
+    monkeypatch.setattr(train, "MOVED_AT_ONCE", moved_at_once)
+    crops = np.arange(20, dtype=np.uint8)[:, None, None, None]
+    crops = np.tile(crops, (1, 8, 8, 3))
+    rng, epochs = np.random.default_rng(0), []
     for _ in range(2):
         numbers = []
-        for images, targets in batches:
-            assert len(images) <= 8
-            numbers += list(np.argmax(targets, axis=1))
+        for images, places in train.make_batches(crops, np.arange(3, 20), 8, rng):
+            assert images.dtype == np.float32
+            assert len(images) in (5, 6)  # 17 crops in 3 batches
             # A crop of one colour stays what it is, however it is moved.
-            means = np.mean(images, axis=(1, 2, 3)) * 255
-            np.testing.assert_allclose(means, np.argmax(targets, axis=1), atol=1e-3)
-        assert sorted(numbers) == list(range(19))
+            means = images.mean(axis=(1, 2, 3)) * 255
+            np.testing.assert_allclose(means, places, atol=1e-3)
+            numbers += list(places)
+        assert sorted(numbers) == list(range(3, 20))
         epochs.append(numbers)
     assert epochs[0] != epochs[1]
+
+
+def test_the_steps_are_those_of_keras():
+    """Its own Adam and batch normalization come to the same network."""
+    keras.utils.set_random_seed(0)
+    ours, theirs = (LivenessNet.build(16, 16, 3, 2) for _ in range(2))
+    theirs.set_weights(ours.get_weights())
+    for model in (ours, theirs):
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0
+    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
+    theirs.compile(keras.optimizers.Adam(schedule), "categorical_crossentropy")
+    weights = np.array([0.5, 2], np.float32)
+    learn = train.compile_learning(ours, schedule, weights)
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        images = rng.random((64, 16, 16, 3), np.float32)
+        targets = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 64)]
+        loss, hits = learn(images, targets).numpy()
+        theirs.reset_metrics()
+        expected = theirs.train_on_batch(
+            images, targets, class_weight=dict(enumerate(weights))
+        )
+        assert loss / 64 == pytest.approx(float(expected), abs=1e-3)
+        assert hits == int(hits)
+        assert 0 <= hits <= 64
+    # Adam turns the last digit of a gradient of nothing into a step, so not each weight.
+    for own, other in zip(ours.weights, theirs.weights, strict=True):
+        assert np.abs(own.numpy() - other.numpy()).mean() < 3e-5, own.path
 
 
 def test_nothing_puzzling_is_printed(dataset, tmp_path):
