@@ -344,7 +344,7 @@ def test_the_steps_are_those_of_keras():
         assert loss / 64 == pytest.approx(float(expected), abs=1e-3)
         assert hits == int(hits)
         assert 0 <= hits <= 64
-    # Adam turns the last digit of a gradient of nothing into a step, so not each weight.
+    # Not each weight: Adam makes a step of rounding errors where there is no gradient.
     for own, other in zip(ours.weights, theirs.weights, strict=True):
         assert np.abs(own.numpy() - other.numpy()).mean() < 3e-5, own.path
 
