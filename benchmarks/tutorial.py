@@ -80,11 +80,12 @@ def gather(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train on three quarters of the crops, report on the others, plot."""
+    import keras  # noqa: I001  # before ours, which makes it quicker
+
     from pyimagesearch.livenessnet import LivenessNet
 
     os.environ.pop("TF_NUM_INTRAOP_THREADS", None)  # ours alone
 
-    import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
     from matplotlib.figure import Figure
     from sklearn.metrics import classification_report

@@ -15,9 +15,9 @@ import os
 import pickle
 import pickletools
 import secrets
-import shutil
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,9 @@ ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
 ONNX_SIGNATURE = b"\x08"  # the field that comes first, the format's version
 ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was measured
+KERAS_WEIGHTS = "model.weights.h5"  # their name in a .keras archive
+MODEL_LIMIT = 1 << 28  # bytes; a LivenessNet takes 1.8 million
+SHAPE_LIMIT = 512  # pixels, or classes
 LABELS_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
 
 
@@ -204,7 +207,7 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     Parameters
     ----------
     path : Path
-        A `.keras` archive or a LivenessNet in HDF5, under any name, which needs
+        A LivenessNet as `.keras` archive or in HDF5, under any name, which needs
         TensorFlow; or an ONNX file that `export_onnx` wrote, which does not.
     onnx_sha256 : str, optional
         What an ONNX file must have: OpenCV's reader does not survive every damaged one.
@@ -212,8 +215,8 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     Raises
     ------
     UserError
-        When the file is missing, is none of these, or is a model that does not take
-        (height, width, 3) images and give probabilities.
+        When the file is missing, is none of these, or does not take (height, width, 3)
+        images and give probabilities.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder (a SavedModel?); train a model anew")
@@ -222,10 +225,8 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
             signature = file.read(4)
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
-    if signature.startswith(ZIP_SIGNATURE):
-        return _as_checked_network(path, _load_keras(path))
-    if signature == HDF5_SIGNATURE:
-        return _as_checked_network(path, _load_hdf5(path))
+    if signature.startswith(ZIP_SIGNATURE) or signature == HDF5_SIGNATURE:
+        return _check(path, as_network(_load_livenessnet(path)))
     if signature.startswith(ONNX_SIGNATURE):
         return _load_onnx(path, onnx_sha256)
     raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
@@ -253,20 +254,6 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
             f"read: {reason}"
         ) from None
     return _check(path, Network(predict, HEIGHT, WIDTH, probabilities.shape[1]))
-
-
-def _as_checked_network(path: Path, model) -> Network:
-    """Make a network of a Keras model, if it is one of images."""
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        raise UserError(f"{path}: takes {shape}, not images")
-    if not isinstance(model.output_shape, tuple) or len(model.output_shape) != 2:
-        raise UserError(
-            f"{path}: gives {model.output_shape}, not a probability for each class"
-        )
-    if shape[3] != 3:
-        raise UserError(f"{path}: takes images of {shape[3]} channels, not 3")
-    return _check(path, as_network(model))
 
 
 def as_network(model) -> Network:
@@ -298,52 +285,89 @@ def _check(path: Path, network: Network) -> Network:
     return network
 
 
-def _load_keras(path: Path):
-    """Read a `.keras` archive, in Keras' safe mode: without code that is in it."""
-    from pyimagesearch.backend import keras
+def _load_livenessnet(path: Path):
+    """Read the weights of a LivenessNet; of all else in the file, only its shape.
 
-    with _named(path, "model.keras") as copy, _explained(path, "a model"):
-        return keras.models.load_model(copy, compile=False)
-
-
-def _load_hdf5(path: Path):
-    """Read a LivenessNet: Keras 3 cannot rebuild what Keras 2 described."""
+    Keras can rebuild a network from what a file says of it, and has been talked into
+    much by strangers' files, in its safe mode too.
+    """
     from pyimagesearch.livenessnet import LivenessNet
 
-    with _named(path, "model.h5") as copy, _explained(path, "a LivenessNet"):
-        model = LivenessNet.build(*_read_hdf5_shape(copy))
-        model.load_weights(copy)
-        return model
-
-
-@contextmanager
-def _named(path: Path, name: str) -> Iterator[Path]:
-    """Give a copy of a file under another name, as Keras goes by that."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copyfile(path, Path(folder, name)))
-
-
-@contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a damaged or strange file leads to into one line."""
     try:
-        yield
-    except Exception as error:
+        config, weights, name = _read_keras_file(path)
+        _check_hdf5(weights)
+        config = json.loads(config)["config"]
+        layers = config["layers"] if isinstance(config, dict) else config
+        model = LivenessNet.build(*_read_shape([layer["config"] for layer in layers]))
+        theirs = [layer["class_name"].removesuffix("V1") for layer in layers]
+        ours = [type(layer).__name__ for layer in model.layers]
+        if [name for name in theirs if name != "InputLayer"] != ours:
+            raise ValueError("it has other layers")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, name)
+            copy.write_bytes(weights)
+            model.load_weights(copy)
+        return model
+    except Exception as error:  # a file can be damaged in every way there is
         reason = (str(error) or repr(error)).strip().splitlines()[0]
-        raise UserError(f"{path}: not {what} that Keras can read: {reason}") from None
+        raise UserError(
+            f"{path}: not a LivenessNet that can be read: {reason}"
+        ) from None
 
 
-def _read_hdf5_shape(path: Path) -> tuple[int, int, int, int]:
-    """Read (width, height, depth, classes) of a model saved by Keras 2 or 3."""
+def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
+    """Read a model's description in JSON, its weights, and the name Keras knows."""
     import h5py
 
-    with h5py.File(path) as file:
-        config = json.loads(file.attrs["model_config"])["config"]
-    layers = config["layers"] if isinstance(config, dict) else config
-    configs = [layer["config"] for layer in layers]
+    if path.stat().st_size > MODEL_LIMIT:
+        raise ValueError("too large")
+    content = path.read_bytes()
+    if content.startswith(HDF5_SIGNATURE):  # Keras 2 kept all in one
+        _check_hdf5(content)
+        with h5py.File(io.BytesIO(content)) as file:
+            return file.attrs["model_config"], content, "model.h5"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = [archive.getinfo(name) for name in ("config.json", KERAS_WEIGHTS)]
+        if any(member.file_size > MODEL_LIMIT for member in members):
+            raise ValueError("too large")
+        return *(archive.read(member) for member in members), KERAS_WEIGHTS
+
+
+def _check_hdf5(content: bytes) -> None:
+    """Raise a ValueError unless a HDF5 file has its arrays in itself, and whole.
+
+    HDF5 can take them out of other files, and unpack them to any size.
+    """
+    import h5py
+
+    with h5py.File(io.BytesIO(content)) as file:
+        groups = [file]
+        for group in groups:
+            if len(groups) > 1000:
+                raise ValueError("too many groups")
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{name} is somewhere else")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                elif item.external or item.is_virtual:
+                    raise ValueError(f"{name} is in another file")
+                elif item.nbytes > len(content):
+                    raise ValueError(f"{name} says it is larger than the file")
+
+
+def _read_shape(configs: list[dict]) -> tuple[int, int, int, int]:
+    """Read (width, height, depth, classes) from what Keras says of each layer."""
     shapes = [c.get("batch_input_shape") or c.get("batch_shape") for c in configs]
     _, height, width, depth = next(shape for shape in shapes if shape)
-    return width, height, depth, [c["units"] for c in configs if "units" in c][-1]
+    classes = [c["units"] for c in configs if "units" in c][-1]
+    for value in (width, height, depth, classes):
+        if not isinstance(value, int) or not 1 <= value <= SHAPE_LIMIT:
+            raise ValueError(f"{value!r} is no size for it")
+    if depth != 3:
+        raise ValueError(f"it takes images of {depth} channels, not 3")
+    return width, height, depth, classes
 
 
 def save_labels(encoder, path: Path) -> None:

@@ -48,8 +48,6 @@ class FileFrames:
     ----------
     read : int
         Frames passed so far, those that were skipped included.
-    unreadable : int
-        Files that gave no frame.
     total : int or None
         How many frames `read` will come to, where the files say so; a video's header
         may be wrong, so this is for progress bars only.
@@ -63,7 +61,6 @@ class FileFrames:
         self._files = files
         self._skip = skip
         self.read = 0
-        self.unreadable = 0
         self.total = None
         self.kind = "folder"
         if is_folder:
@@ -114,7 +111,6 @@ class FileFrames:
         finally:
             video.release()
         if self.read == before:
-            self.unreadable += 1
             warn(f"{name}: no picture can be read from it; skipped")
 
     def close(self) -> None:
@@ -130,7 +126,6 @@ class LiveFrames:
 
     live = True
     total = None
-    unreadable = 0
     kind = "video"
 
     def __init__(self, address: int | str, skip: int):

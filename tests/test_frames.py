@@ -101,7 +101,6 @@ def test_an_unreadable_file_of_a_folder_is_named_and_passed_over(tmp_path, capsy
     (tmp_path / "empty.mp4").touch()
     source = open_frames(str(tmp_path))
     assert [frame.source for frame in source] == ["good"]
-    assert source.unreadable == 2
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 2
     assert "bad.png" in warnings[0]
@@ -188,7 +187,7 @@ class CameraServer:
     """An IP camera: an MJPEG stream over HTTP on this machine."""
 
     def __init__(self, image):
-        self.jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+        self.show(image)
         self.stalled, self.dead = threading.Event(), threading.Event()
         self.paths = []
         camera = self
@@ -206,12 +205,13 @@ class CameraServer:
                 clock = threading.Event()
                 try:
                     while not camera.dead.is_set():
+                        jpeg = camera.jpeg
                         if not camera.stalled.is_set():
                             self.wfile.write(
                                 b"--frame\r\nContent-Type: image/jpeg\r\n"
                                 b"Content-Length: %d\r\n\r\n"
-                                % len(camera.jpeg)
-                                + camera.jpeg
+                                % len(jpeg)
+                                + jpeg
                                 + b"\r\n"
                             )
                         clock.wait(0.02)
@@ -225,6 +225,9 @@ class CameraServer:
         self.server.daemon_threads = True
         self.url = f"http://user:secret@127.0.0.1:{self.server.server_port}/door.mjpg"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def show(self, image):
+        self.jpeg = cv2.imencode(".jpg", image)[1].tobytes()
 
 
 @pytest.fixture
@@ -259,6 +262,20 @@ def test_a_stream_gives_its_latest_frames(camera_server, face_image):
     assert re.fullmatch(r"127\.0\.0\.1-door\.mjpg-\d{8}-\d{6}", first.source)
     left = set(threading.enumerate()) - before
     assert not [thread for thread in left if thread.name == "WebcamVideoStream"]
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_may_change_its_size(camera_server, face_image):
+    height, width = face_image.shape[:2]
+    with closing(open_frames(camera_server.url)) as source:
+        for frame in source:
+            if frame.image.shape[0] == 2 * height:
+                break
+            assert frame.image.shape == face_image.shape
+            camera_server.show(cv2.resize(face_image, (2 * width, 2 * height)))
+        assert frame.image.shape == (2 * height, 2 * width, 3)
+        enlarged = cv2.resize(face_image, (2 * width, 2 * height))
+        assert np.abs(frame.image.astype(int) - enlarged).mean() < 5
 
 
 @pytest.mark.timeout(60)
