@@ -73,7 +73,7 @@ def run_mounted(folder, options, *arguments):
 def test_a_disk_that_fills_up(carphone, detector_folder, tmp_path):
     arguments = ["gather_examples.py", "-i", carphone, "-o", tmp_path, "-s", 1]
     arguments += ["-d", detector_folder]
-    done = run_mounted(tmp_path, "size=1m", *arguments)
+    done = run_mounted(tmp_path, "size=256k", *arguments)
     assert_one_error(done, "No space left on device")
     saved = done.stdout.count("saved /")
     assert 0 < saved < 120

@@ -15,6 +15,7 @@ READ_DAMAGED_MEDIA = """
 import sys, time
 from pathlib import Path
 from pyimagesearch.console import UserError
+from pyimagesearch.frames import open_frames
 from damage import mutate
 
 path = Path(sys.argv[1])
@@ -49,7 +50,7 @@ def test_damaged_media_are_read_or_refused(kind, face_image, carphone, tmp_path)
     assert process.returncode == 0
     slowest, read, peak = map(float, out.split())
     assert slowest < 10
-    assert read > 0
+    assert (read > 0) == (kind != "png")  # PNGs have check sums
     assert peak < 1_000_000
 
 
