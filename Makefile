@@ -29,7 +29,7 @@ test-lowest: detector  ## run the tests with the oldest versions that requiremen
 	.venv-lowest/bin/python -m pytest
 
 test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
-	FAULTS=full $(BIN)/python -m pytest tests/faults
+	FAULTS=full $(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
 bench: .venv/installed-dev detector  ## time it beside the tutorial's own loops; takes an hour
 	$(BIN)/python -m benchmarks

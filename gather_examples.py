@@ -22,7 +22,7 @@ from pyimagesearch.console import (
     info,
     positive_int,
 )
-from pyimagesearch.faces import Face, crop_face, load_detector, search_frames
+from pyimagesearch.faces import Detectors, Face, crop_face, search_frames
 from pyimagesearch.frames import (
     IMAGE_SUFFIXES,
     FileFrames,
@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 def gather(
     frames: Iterable[Frame],
-    detector_folder: Path,
+    detectors: Detectors,
     output: Path,
     counts: Counter,
     confidence: float = 0.5,
@@ -55,8 +55,7 @@ def gather(
     ----------
     frames : iterable of Frame
         Each is searched for faces.
-    detector_folder : Path
-        Where `load_detector` finds the face detector.
+    detectors : Detectors
     output : Path
         An existing folder; every crop is noted in its crops.csv.
     counts : Counter
@@ -77,7 +76,7 @@ def gather(
     manifest = Manifest(output)
 
     def find_crops() -> Iterator[tuple[Frame, str, Face]]:
-        for frame, faces, dropped in search_frames(frames, detector_folder, confidence):
+        for frame, faces, dropped in search_frames(frames, detectors, confidence):
             counts["searched"] += 1
             counts["dropped"] += dropped
             counts["faceless"] += not faces
@@ -215,7 +214,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    load_detector(args.detector)  # so that a missing one is said before all else
+    detectors = Detectors(args.detector)
     counts = Counter()
     with closing(open_frames(args.input, args.skip)) as frames:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -224,7 +223,7 @@ def run(args: argparse.Namespace) -> None:
             with closing(watched(frames)) as readable:
                 gather(
                     readable,
-                    args.detector,
+                    detectors,
                     args.output,
                     counts,
                     args.confidence,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pyimagesearch.artifacts import Labels, Network, load_classifier
 from pyimagesearch.console import UserError, exit_status, fraction, info, warn
 from pyimagesearch.facelog import FaceLog
-from pyimagesearch.faces import Face, crop_face, load_detector, search_frames
+from pyimagesearch.faces import Detectors, Face, crop_face, search_frames
 from pyimagesearch.frames import Frame, open_frames
 from pyimagesearch.outputs import (
     WINDOW_WIDTH,
@@ -321,7 +321,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    load_detector(args.detector)  # so that a missing one is said before all else
+    detectors = Detectors(args.detector)
     thresholds = [read_threshold(args.report)] if args.report else args.threshold
     display = not args.no_display and has_display()
     if not display and not args.no_display:
@@ -348,7 +348,7 @@ def run(args: argparse.Namespace) -> None:
         try:
             readable = stack.enter_context(closing(iter(frames)))
             ahead = not frames.live
-            searched = search_frames(readable, args.detector, args.confidence, ahead)
+            searched = search_frames(readable, detectors, args.confidence, ahead)
             with closing(searched):
                 label_frames(searched, judge, outputs, log, counts)
         finally:

@@ -1,8 +1,8 @@
 """Find faces with OpenCV's SSD detector (ResNet-10 body, 300x300 input, Caffe)."""
 
 import hashlib
-import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -111,16 +111,42 @@ def detect_faces(
     return large, len(faces) - len(large)
 
 
+class Detectors:
+    """Face detectors, one for each thread that wants one at the same time.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `load_detector`; the first detector is loaded at once.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._free = [load_detector(folder)]
+
+    @contextmanager
+    def borrow(self) -> Iterator[cv2.dnn.Net]:
+        """Give a detector that nobody else uses meanwhile."""
+        try:
+            detector = self._free.pop()
+        except IndexError:
+            detector = load_detector(self._folder)
+        yield detector
+        self._free.append(detector)
+
+
 def search_frames(
-    frames: Iterable[Frame], folder: Path, confidence: float = 0.5, ahead: bool = True
+    frames: Iterable[Frame],
+    detectors: Detectors,
+    confidence: float = 0.5,
+    ahead: bool = True,
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Find the faces of frame after frame.
 
     Parameters
     ----------
     frames : iterable of Frame
-    folder : Path
-        Where `load_detector` finds the detector.
+    detectors : Detectors
     confidence : float, default 0.5
         As for `detect_faces`.
     ahead : bool, default True
@@ -134,12 +160,10 @@ def search_frames(
     faces, dropped
         As from `detect_faces`.
     """
-    own = threading.local()  # a detector does not stand two threads
 
     def search(frame: Frame) -> tuple[Frame, list[Face], int]:
-        if not hasattr(own, "detector"):
-            own.detector = load_detector(folder)
-        return frame, *detect_faces(own.detector, frame.image, confidence)
+        with detectors.borrow() as detector:
+            return frame, *detect_faces(detector, frame.image, confidence)
 
     if not ahead:
         yield from map(search, frames)

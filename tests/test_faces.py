@@ -3,6 +3,7 @@ import threading
 from pyimagesearch import faces
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import (
+    Detectors,
     Face,
     crop_face,
     detect_faces,
@@ -156,9 +157,9 @@ def test_frames_searched_ahead_keep_their_order_and_their_faces(
     expected = [(f.number, *detect_faces(detector, f.image, 0.3)) for f in frames]
     threads, running = cv2.getNumThreads(), threading.active_count()
     for ahead in (True, False):
-        found = search_frames(frames, detector_folder, 0.3, ahead)
+        found = search_frames(frames, Detectors(detector_folder), 0.3, ahead)
         assert [(f.number, *rest) for f, *rest in found] == expected
-        found = search_frames(frames, detector_folder, 0.3, ahead)
+        found = search_frames(frames, Detectors(detector_folder), 0.3, ahead)
         next(found)
         found.close()
         assert cv2.getNumThreads() == threads

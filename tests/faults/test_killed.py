@@ -146,9 +146,11 @@ def test_training_killed_at_any_moment_leaves_old_files_or_new(dataset, tmp_path
             is_old = path.read_bytes() == b"yesterday's"
             seen.add((flag, is_old))
             assert is_old or checks[flag](path)
+    assert len(seen) > len(paths)  # some were old and some were new
+    start()
+    assert trainings.stdout.readline() == "0\n"
     trainings.stdin.close()
     assert trainings.wait() == 0
-    assert len(seen) > len(paths)  # some were old and some were new
     load_classifier(paths["-m"], paths["-l"])
 
 

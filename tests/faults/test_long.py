@@ -43,7 +43,7 @@ def test_the_demo_over_many_frames_stays_as_it_is(
     trained, carphone, detector_folder, tmp_path
 ):
     """Videos of 120 frames, one after the other, and then one that is long."""
-    frames = len(tries(6000, 100_000))
+    frames = len(tries(6000, 100_080))
     one_after_the_other, long = tmp_path / "short", tmp_path / "long.avi"
     one_after_the_other.mkdir()
     for number in range(frames // 240):
