@@ -67,7 +67,8 @@ def test_the_demo_over_many_frames_stays_as_it_is(
         assert len(memory) == 10
         assert np.ptp(memory[2:]) < 5000  # kilobytes
         assert np.ptp(descriptors) <= 2
-        assert len(set(threads[:-1])) == 1  # at the end, some have ended
+        # Pools start a thread when they first need it; at the end, some have ended.
+        assert np.ptp(threads[2:-1]) <= 1
         with log.open() as lines:
             assert sum(1 for _ in lines) == frames // 2 + 1
 
