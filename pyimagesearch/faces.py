@@ -46,7 +46,7 @@ def load_detector(folder: Path) -> cv2.dnn.Net:
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise UserError(
             f"OpenCV {cv2.__version__} cannot read Caffe models; "
-            'run: pip install "opencv-python>=4.10,<5"'
+            'run: pip install "opencv-python>=4.13,<5"'
         )
     contents = []
     for name, sha256 in DETECTOR_FILES.items():
