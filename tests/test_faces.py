@@ -146,7 +146,7 @@ def test_a_missing_or_wrong_file_is_named(name, damage, detector_folder, tmp_pat
 
 def test_opencv_5_is_told_what_to_install(monkeypatch, detector_folder):
     monkeypatch.delattr(cv2.dnn, "readNetFromCaffe")
-    with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.10,<5"'):
+    with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.13,<5"'):
         load_detector(detector_folder)
 
 
