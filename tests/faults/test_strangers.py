@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import warnings
 import zipfile
 from pathlib import Path
@@ -81,6 +82,12 @@ def test_a_damaged_or_strange_onnx_never_reaches_opencv(trained, tmp_path, monke
     path.write_bytes(content)
     with pytest.raises(UserError, match="exported with these labels"):
         load_classifier(path, ENCODERS[0])
+
+
+def test_pickles_of_the_trainings_own_labels_are_small(trained):
+    content = (trained / "le.pickle").read_bytes()
+    assert len(content) < 1000
+    assert pickle.loads(content).margin == 0
 
 
 def rewrite(trained, path, change):
