@@ -346,10 +346,13 @@ def run(args: argparse.Namespace) -> None:
         counts = Counter()
         start = time.perf_counter()
         try:
-            readable = stack.enter_context(closing(iter(frames)))
             ahead = not frames.live
-            searched = search_frames(readable, detectors, args.confidence, ahead)
-            with closing(searched):
+            with (
+                closing(iter(frames)) as readable,
+                closing(
+                    search_frames(readable, detectors, args.confidence, ahead)
+                ) as searched,
+            ):
                 label_frames(searched, judge, outputs, log, counts)
         finally:
             summarize(counts, time.perf_counter() - start)

@@ -247,7 +247,7 @@ def train(
         decay = recipe.learning_rate / recipe.epochs
         rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
     learn, network = compile_learning(model, rate, class_weights), as_network(model)
-    truth = targets[split.test].astype(bool)
+    held_out, truth = crops[split.test], targets[split.test].astype(bool)
     history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
 
     info(f"training network for {recipe.epochs} epochs...")
@@ -265,7 +265,7 @@ def train(
                     break
             if interrupt.is_set() and not history["loss"]:
                 raise KeyboardInterrupt
-            probabilities = classify(network, crops[split.test])
+            probabilities = classify(network, held_out)
             hits = probabilities.argmax(axis=1) == truth.argmax(axis=1)
             losses = -np.log(np.maximum(probabilities[truth], 1e-7))
             figures = [*(sums / seen), losses.mean(), hits.mean()]

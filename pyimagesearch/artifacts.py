@@ -323,7 +323,6 @@ def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
         raise ValueError("too large")
     content = path.read_bytes()
     if content.startswith(HDF5_SIGNATURE):  # Keras 2 kept all in one
-        _check_hdf5(content)
         with h5py.File(io.BytesIO(content)) as file:
             return file.attrs["model_config"], content, "model.h5"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
