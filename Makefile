@@ -1,10 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-demo test-lowest test-faults bench lint detector sample clean
+.PHONY: help demo test test-demo test-lowest test-opencv5 test-faults bench lint detector sample clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: .venv/installed detector sample  ## from nothing to a labelled video: demo/demo.mp4
 	$(BIN)/python gather_examples.py -i videos/real.mp4 -o demo/dataset/real -s 2
@@ -28,6 +28,12 @@ test-lowest: detector  ## run the tests with the oldest versions that requiremen
 	.venv-lowest/bin/pip install --quiet -r .venv-lowest/r.txt -r requirements-dev.txt
 	.venv-lowest/bin/python -m pytest
 
+test-opencv5: detector  ## run the tests with OpenCV 5
+	$(PYTHON) -m venv --clear .venv-opencv5
+	sed 's/^opencv-python.*/opencv-python>=5,<6/' requirements.txt > .venv-opencv5/r.txt
+	.venv-opencv5/bin/pip install --quiet -r .venv-opencv5/r.txt -r requirements-dev.txt
+	.venv-opencv5/bin/python -m pytest
+
 test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
 	FAULTS=full $(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
@@ -38,14 +44,14 @@ lint: .venv/installed-dev  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-detector: .venv/installed  ## fetch the face detector into face_detector/
+detector: .venv/installed  ## fetch the face detectors into face_detector/
 	$(BIN)/python -m pyimagesearch.fetch
 
 sample: .venv/installed  ## write sample videos into videos/
 	$(BIN)/python -m videos.make_sample
 
 clean:  ## remove the environment, caches and what `make demo` made; your files stay
-	rm -rf .venv .venv-demo .venv-lowest demo benchmarks/data tests/data .pytest_cache .ruff_cache
+	rm -rf .venv .venv-demo .venv-lowest .venv-opencv5 demo benchmarks/data tests/data .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt

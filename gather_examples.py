@@ -14,40 +14,35 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from pyimagesearch.artifacts import write_new
+from pyimagesearch.cameras import LiveFrames
+
+# Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch.console import (
     UserError,
+    count_of,
     exit_status,
     fraction,
     info,
     positive_int,
 )
-from pyimagesearch.faces import Detectors, Face, crop_face, search_frames
-from pyimagesearch.frames import (
-    IMAGE_SUFFIXES,
-    FileFrames,
-    Frame,
-    LiveFrames,
-    map_ahead,
-    open_frames,
-    read_image,
-)
-from pyimagesearch.manifest import Manifest, common_margin
+from pyimagesearch.detectors import add_detector_flags, warn_of_other_detector
+from pyimagesearch.faces import Detectors, Face, detect_in_frames
+from pyimagesearch.frames import FileFrames, Frame
+from pyimagesearch.manifest import CropFolder
 from pyimagesearch.outputs import has_display, window
+from pyimagesearch.prefetch import map_ahead
+from pyimagesearch.sources import open_frames
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 
 
 def gather(
     frames: Iterable[Frame],
     detectors: Detectors,
-    output: Path,
+    output: CropFolder,
     counts: Counter,
-    confidence: float = 0.5,
+    confidence: float | None = None,
     all_faces: bool = False,
-    margin: float = 0.0,
 ) -> None:
     """Save the face crops of some frames.
 
@@ -56,86 +51,43 @@ def gather(
     frames : iterable of Frame
         Each is searched for faces.
     detectors : Detectors
-    output : Path
-        An existing folder; every crop is noted in its crops.csv.
+    output : CropFolder
     counts : Counter
         Counts frames by "searched" and "faceless", and faces by "saved", "kept" (the
         same crop was there already) and "dropped" (too small or outside the frame).
-    confidence : float, default 0.5
-        Detections that are not above it are ignored, in [0, 1].
+    confidence : float, optional
+        As for `detect_faces`.
     all_faces : bool, default False
-        Keep every face of a frame rather than the surest only.
-    margin : float, default 0
-        Grow the boxes by this share of their size on each side.
+        Keep every face of a frame rather than the most confident one only.
 
     Raises
     ------
     UserError
         When another picture has a crop's name.
     """
-    manifest = Manifest(output)
 
-    def find_crops() -> Iterator[tuple[Frame, str, Face]]:
-        for frame, faces, dropped in search_frames(frames, detectors, confidence):
+    def find_faces() -> Iterator[tuple[Frame, int, Face]]:
+        for frame, faces, dropped in detect_in_frames(frames, detectors, confidence):
             counts["searched"] += 1
             counts["dropped"] += dropped
             counts["faceless"] += not faces
-            for name, face in name_crops(frame, faces if all_faces else faces[:1]):
-                yield frame, name, face
+            for place, face in enumerate(faces if all_faces else faces[:1], start=1):
+                yield frame, place, face
 
-    def save(found: tuple[Frame, str, Face]) -> None:
-        frame, name, face = found
-        path, crop = output / name, crop_face(frame.image, face, margin)
-        kept = is_saved(path, crop)
-        manifest.add(name, frame.source, frame.number, face, margin)
-        if kept or not save_crop(path, crop):
-            counts["kept"] += 1
-        else:
-            counts["saved"] += 1
+    def save(found: tuple[Frame, int, Face]) -> None:
+        frame, _, face = found
+        path = output.save(output.cut(frame.image, face), *found)
+        counts["saved" if path else "kept"] += 1
+        if path:
             info(f"saved {path} to disk")
 
     # Crops are written while faces are searched for, one after the other.
-    with closing(find_crops()) as found:
+    with closing(find_faces()) as found:
         for _ in map_ahead(save, found, threads=1):
             pass
 
 
-def name_crops(frame: Frame, faces: list[Face]) -> Iterator[tuple[str, Face]]:
-    """Name the crops of a frame: video_000016.png, then video_000016-2.png, ..."""
-    for place, face in enumerate(faces, start=1):
-        suffix = f"-{place}" if place > 1 else ""
-        yield f"{frame.source}_{frame.number:06d}{suffix}.png", face
-
-
-def is_saved(path: Path, crop: np.ndarray) -> bool:
-    """Tell whether this very crop is there; raise a UserError if another is."""
-    if not path.exists():
-        return False
-    if np.array_equal(read_image(path), crop):
-        return True
-    raise UserError(
-        f"{path} is there already and shows something else; nothing was "
-        "overwritten: rename the video or name another --output"
-    )
-
-
-def save_crop(path: Path, crop: np.ndarray) -> bool:
-    """Write a crop as PNG, or return False if another program was faster."""
-    png = cv2.imencode(".png", crop)[1].tobytes()
-    return write_new(path, png) or not is_saved(path, crop)
-
-
-def check_margin(folder: Path, margin: float) -> None:
-    """Raise a UserError if the folder holds crops of another margin."""
-    crops = [path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES]
-    if crops and (theirs := common_margin(crops)) != margin:
-        raise UserError(
-            f"{folder} holds crops with margin {theirs:g}, not {margin:g}; gather with "
-            "that --margin or into another --output"
-        )
-
-
-def watched(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
+def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
     """Pass the frames on, with a progress bar where stderr is a terminal.
 
     What a camera sees is shown in a window as well, where there is a screen; q ends it.
@@ -171,22 +123,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where the crops go, such as dataset/real; made if missing",
     )
-    parser.add_argument(
-        "-d",
-        "--detector",
-        type=Path,
-        default=Path("face_detector"),
-        metavar="FOLDER",
-        help="where the face detector is (default: %(default)s)",
-    )
-    parser.add_argument(
-        "-c",
-        "--confidence",
-        type=fraction,
-        default=0.5,
-        metavar="P",
-        help="ignore detections that are not surer, 0 to 1 (default: %(default)s)",
-    )
+    add_detector_flags(parser)
     parser.add_argument(
         "-s",
         "--skip",
@@ -198,7 +135,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--all-faces",
         action="store_true",
-        help="keep every face of a frame, not only the surest",
+        help="keep every face of a frame, not only the most confident one",
     )
     parser.add_argument(
         "--margin",
@@ -214,28 +151,36 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    detectors = Detectors(args.detector)
+    detectors = Detectors(args.detector, size=args.detector_size)
+    if args.detector.is_dir():
+        warn_of_other_detector(detectors.name)
     counts = Counter()
+    folder = Path(args.input or "missing")
+    if folder.is_dir() and args.output.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"--output {args.output} is inside --input {args.input}: crops of crops "
+            "would be gathered; name another folder"
+        )
     with closing(open_frames(args.input, args.skip)) as frames:
-        args.output.mkdir(parents=True, exist_ok=True)
-        check_margin(args.output, args.margin)
+        output = CropFolder(args.output, args.margin, detectors.name)
         try:
-            with closing(watched(frames)) as readable:
+            with closing(output), closing(with_progress(frames)) as readable:
                 gather(
                     readable,
                     detectors,
-                    args.output,
+                    output,
                     counts,
                     args.confidence,
                     args.all_faces,
-                    args.margin,
                 )
         finally:
+            read = count_of(frames.read, "frame")
+            saved = count_of(counts["saved"], "face")
             info(
-                f"read {frames.read} frames, searched {counts['searched']}, "
-                f"{counts['faceless']} without a face; saved {counts['saved']} faces "
-                f"to {args.output}, {counts['kept']} were there already, "
-                f"{counts['dropped']} too small"
+                f"read {read}, searched {counts['searched']}, {counts['faceless']} "
+                f"without a face; saved {saved} to {args.output}, {counts['kept']} "
+                f"were there already, {counts['dropped']} too small or outside the "
+                "frame"
             )
     if not frames.read:
         raise UserError(f"{args.input}: nothing could be read")

@@ -3,9 +3,9 @@
     python train.py --dataset dataset --model liveness.model --le le.pickle
 
 writes the network (liveness.model), the names of its outputs (le.pickle) and a picture
-(plot.png), and prints how well the network does on crops that it was not trained on.
-Every folder in the dataset is a class: dataset/real, and dataset/fake or whatever the
-attacks are.
+(plot.png). Every folder in the dataset is a class: dataset/real, and dataset/fake or
+whatever the attacks are. The network learns all crops. How well it does on crops that
+it has not seen is measured on others that are made the same way, each without a part.
 
     python train.py --evaluate --dataset somebody-elses
 
@@ -14,459 +14,233 @@ measures a network that is there already, on all crops of a dataset.
 
 import argparse
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.artifacts import (
-    as_network,
-    export_onnx,
-    load_classifier,
-    make_room,
-    save_labels,
-    save_model,
-)
-from pyimagesearch.console import UserError, exit_status, info, positive_int, warn
-from pyimagesearch.dataset import (
-    Dataset,
-    Split,
-    load_dataset,
-    split_random,
-    split_videos,
-)
-from pyimagesearch.frames import read_ahead
-from pyimagesearch.preprocessing import scale
+# Ours come first: they set what OpenCV reads when it is imported.
+from pyimagesearch.console import exit_status, info, positive_int, seed_int, warn
+from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
+from pyimagesearch.files import check_distinct, check_writable
+from pyimagesearch.folds import FOLDS, Fold, split_dataset
+from pyimagesearch.labels import Labels, save_labels
+from pyimagesearch.models import export_onnx, save_model, sha256_of
+from pyimagesearch.preprocessing import HEIGHT, WIDTH
 
 import numpy as np
-from tqdm import tqdm
 
 SEED = 42
+# Keras' 0.99 needs more steps than a short training has. This matters for the curves
+# only, as the statistics are estimated anew in the end.
+BATCH_NORM_MOMENTUM = 0.9
 
 
 class Recipe(NamedTuple):
-    """How the network is trained."""
+    """How a network is trained."""
 
     epochs: int
+    min_steps: int  # more epochs where they are fewer batches
     batch_size: int
     learning_rate: float  # of Adam, at the start
-    is_steady: bool
-    """False trains as the tutorial does: the learning rate hardly falls, common classes
-    weigh more, and the last batches' statistics stay in the network."""
+    schedule: str  # of the learning rate
+    class_weighted: bool  # rare classes weigh as much as common ones
+    source_weighted: bool  # crops of short videos are learnt more often
+    precise_bn: bool  # batch normalization's statistics are estimated in the end
 
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
-    "steady": Recipe(epochs=20, batch_size=16, learning_rate=1e-3, is_steady=True),
-    "tutorial": Recipe(epochs=50, batch_size=8, learning_rate=1e-4, is_steady=False),
+    "steady": Recipe(20, 600, 16, 1e-3, "cosine", True, True, True),
+    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False),
 }
-# Keras' 0.99 needs more steps than a short training has. This matters for the curves
-# only, as the statistics are set anew in the end.
-BATCH_NORM_MOMENTUM = 0.9
-# As many training crops as are enough to know the statistics of batch normalization.
-STATISTICS_CROPS = 256
-# Batches whose crops are moved in one operation, while those before are learnt.
-MOVED_AT_ONCE = 32
-
-
-def make_batches(
-    crops: np.ndarray, places: np.ndarray, batch_size: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Shuffle crops, move each at random, and give them out in batches for one epoch.
-
-    Parameters
-    ----------
-    crops : ndarray of shape (n, h, w, 3), dtype uint8
-    places : ndarray of shape (m,), dtype int
-        Which of them to take.
-    batch_size : int
-        The most that a batch has; all are as equal as can be, as batch normalization
-        needs more than a crop left over.
-    rng : Generator
-
-    Yields
-    ------
-    images : ndarray of shape (batch, h, w, 3), dtype float32
-        In [0, 1].
-    places : ndarray of shape (batch,), dtype int
-        Where they are in `crops`.
-    """
-    from pyimagesearch.augmentation import draw_transforms, move
-
-    steps = math.ceil(len(places) / batch_size)
-    batches = np.array_split(rng.permutation(places), steps)
-    for first in range(0, steps, MOVED_AT_ONCE):
-        some = batches[first : first + MOVED_AT_ONCE]
-        images = scale(crops[np.concatenate(some)])
-        moved = move(images, draw_transforms(rng, *images.shape[:3])).numpy()
-        ends = np.cumsum([len(batch) for batch in some])
-        yield from zip(np.split(moved, ends[:-1]), some, strict=True)
-
-
-def forward(model, images):
-    """Run a network as `model(images, training=True)` does, in less time.
-
-    For images, batch normalization is TensorFlow's fused operation, as it was in the
-    tutorial's Keras; that of today makes a dozen operations of it.
-    """
-    from pyimagesearch.backend import keras, tf
-
-    values = images
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and len(values.shape) > 2:
-            values, *moments = tf.compat.v1.nn.fused_batch_norm(
-                values, layer.gamma, layer.beta, epsilon=layer.epsilon
-            )
-            means = layer.moving_mean, layer.moving_variance
-            for mean, now in zip(means, moments, strict=True):
-                mean.assign(layer.momentum * mean + (1 - layer.momentum) * now)
-        else:
-            values = layer(values, training=True)
-    return values
-
-
-def compile_learning(model, learning_rate, class_weights: np.ndarray):
-    """Make one function of a step of Adam.
-
-    Keras' `fit` spends as much time around such small steps as in them.
-
-    Parameters
-    ----------
-    model : keras.Sequential
-        Changed in every call.
-    learning_rate : keras.optimizers.schedules.LearningRateSchedule
-    class_weights : ndarray of shape (classes,), dtype float32
-
-    Returns
-    -------
-    callable
-        Takes images (n, h, w, 3) float32 in [0, 1] and targets (n, classes) float32;
-        gives the sum of the losses and the number of hits.
-    """
-    from pyimagesearch.backend import keras, tf
-
-    variables = [variable.value for variable in model.trainable_variables]
-    means, squares = (
-        [tf.Variable(tf.zeros_like(variable)) for variable in variables]
-        for _ in range(2)
-    )
-    taken = tf.Variable(0.0)  # steps
-    shapes = model.input_shape, model.output_shape
-
-    @tf.function(
-        input_signature=[tf.TensorSpec(shape, tf.float32) for shape in shapes],
-        autograph=False,
-    )
-    def learn(images, targets):
-        with tf.GradientTape() as tape:
-            predicted = forward(model, images)
-            # On two softmax outputs this is the tutorial's binary cross-entropy.
-            losses = keras.losses.categorical_crossentropy(targets, predicted)
-            losses *= tf.linalg.matvec(targets, class_weights)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, variables)
-        rate = learning_rate(taken)
-        taken.assign_add(1.0)
-        powers = {"beta1_power": 0.9**taken, "beta2_power": 0.999**taken}
-        for variable, gradient, mean, square in zip(
-            variables, gradients, means, squares, strict=True
-        ):
-            # One operation, where Keras' Adam takes a dozen.
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                grad=gradient,
-                m=mean.handle,
-                v=square.handle,
-                beta1=0.9,
-                beta2=0.999,
-                lr=rate,
-                epsilon=1e-7,
-                **powers,
-            )
-        hits = keras.metrics.categorical_accuracy(targets, predicted)
-        return tf.reduce_sum(tf.stack([losses, hits]), axis=1)
-
-    return learn
 
 
 class Training(NamedTuple):
-    """What came out of `train`."""
+    """What came out of the training of one network."""
 
     model: object  # keras.Sequential
     history: dict[str, list[float]]  # loss, accuracy, val_loss, val_accuracy by epoch
-    interrupted: bool
+    probabilities: np.ndarray  # (m, classes) float32, of the fold's test crops
+    whole: bool  # False where it was interrupted
 
 
-def train(
-    crops: np.ndarray, targets: np.ndarray, split: Split, recipe: Recipe, seed: int
-) -> Training:
-    """Train a LivenessNet.
+def train_network(
+    data, fold: Fold, recipe: Recipe, seed: int, bar, stop
+) -> Training | None:
+    """Build, compile and fit a network, as the tutorial does.
 
     Parameters
     ----------
-    crops : ndarray of shape (n, h, w, 3), dtype uint8
-        BGR.
-    targets : ndarray of shape (n, classes), dtype float32
-        One-hot.
-    split : Split
+    data : TrainingData
+        Shared by all trainings.
+    fold : Fold
         The crops in `test` are only watched, never learnt or chosen from.
     recipe : Recipe
     seed : int
         The same seed gives the same network.
+    bar, stop
+        From `run_in_threads`.
 
-    Raises
-    ------
-    KeyboardInterrupt
-        On Ctrl-C before the first epoch is over; later, Ctrl-C ends the training after
-        the running step.
+    Returns
+    -------
+    Training or None
+        None if it was stopped before the first epoch was over.
     """
-    from pyimagesearch.backend import keras
-    from pyimagesearch.evaluation import classify
-    from pyimagesearch.livenessnet import LivenessNet
+    from pyimagesearch import training
+
+    epochs, steps = count_epochs(recipe, fold)
+    rng = np.random.default_rng(seed)
+    batches = training.batches_of(
+        *(data, fold, epochs * steps, recipe.batch_size),
+        *(recipe.class_weighted, recipe.source_weighted, rng),
+    )
+    with training.seeded(seed):
+        model = training.LivenessNet.build(
+            width=WIDTH, height=HEIGHT, depth=3, classes=data.targets.shape[1]
+        )
+        # The same network, with faster layers.
+        fast = training.fuse(model, BATCH_NORM_MOMENTUM if recipe.precise_bn else None)
+    schedules = training.keras.optimizers.schedules
+    if recipe.schedule == "cosine":
+        rate = schedules.CosineDecay(recipe.learning_rate, epochs * steps)
+    else:  # what `Adam(decay=learning_rate / epochs)` was before Keras 3
+        decay = recipe.learning_rate / epochs
+        rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
+    fast.compile(
+        loss="categorical_crossentropy",  # of two classes, the tutorial's binary one
+        optimizer=training.FusedAdam(rate),
+        metrics=["accuracy"],
+    )
+    control = training.Control(bar, stop)
+    validation = training.Validation(data, fold.test)
+    history = fast.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        callbacks=[validation, control],
+        shuffle=False,  # they are
+        verbose=0,
+    ).history
+    if not control.epochs:
+        return None
+    if recipe.precise_bn:
+        training.reestimate_batch_norm(fast, batches)
+    model.set_weights(fast.get_weights())
+    whole = control.epochs == epochs
+    return Training(model, history, validation.predict(fold.test), whole)
+
+
+def count_epochs(recipe: Recipe, fold: Fold) -> tuple[int, int]:
+    """Count the epochs of a training, and the steps of each."""
+    steps = math.ceil(len(fold.train) / recipe.batch_size)
+    return max(recipe.epochs, math.ceil(recipe.min_steps / steps)), steps
+
+
+def train_and_save(
+    dataset: Dataset, folds: list[Fold], recipe: Recipe, args: argparse.Namespace
+) -> tuple[Labels, Training, list[Training | None]]:
+    """Train and save the final network; train those that are measured.
+
+    With several folds, the final network learns all crops and is trained first. Gives
+    the labels as saved, the final training, and one for each fold.
+    """
+    from pyimagesearch import training
 
     info("compiling model...")
-    keras.utils.set_random_seed(seed)
-    rng = np.random.default_rng(seed)
-    _, height, width, depth = crops.shape
-    model = LivenessNet.build(width, height, depth, classes=targets.shape[1])
-    schedules = keras.optimizers.schedules
-    steps = math.ceil(len(split.train) / recipe.batch_size)
-    shares = targets[split.train].mean(axis=0)
-    class_weights = np.ones_like(shares)
-    if recipe.is_steady:
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = BATCH_NORM_MOMENTUM
-        class_weights = 1 / (len(shares) * shares)
-        rate = schedules.CosineDecay(recipe.learning_rate, recipe.epochs * steps)
-    else:
-        # What `Adam(decay=learning_rate / epochs)` was before Keras 3.
-        decay = recipe.learning_rate / recipe.epochs
-        rate = schedules.InverseTimeDecay(recipe.learning_rate, 1, decay)
-    learn, network = compile_learning(model, rate, class_weights), as_network(model)
-    held_out, truth = crops[split.test], targets[split.test].astype(bool)
-    history = {"loss": [], "accuracy": [], "val_loss": [], "val_accuracy": []}
-
-    info(f"training network for {recipe.epochs} epochs...")
-    with (
-        tqdm(total=recipe.epochs, unit="epoch", disable=None) as bar,
-        interrupt_as_event() as interrupt,
-    ):
-        for _ in range(recipe.epochs):
-            sums, seen = np.zeros(2), 0
-            batches = make_batches(crops, split.train, recipe.batch_size, rng)
-            for images, places in read_ahead(batches, MOVED_AT_ONCE):
-                sums += learn(images, targets[places])
-                seen += len(places)
-                if interrupt.is_set():
-                    break
-            if interrupt.is_set() and not history["loss"]:
-                raise KeyboardInterrupt
-            probabilities = classify(network, held_out)
-            hits = probabilities.argmax(axis=1) == truth.argmax(axis=1)
-            losses = -np.log(np.maximum(probabilities[truth], 1e-7))
-            figures = [*(sums / seen), losses.mean(), hits.mean()]
-            for name, value in zip(history, map(float, figures), strict=True):
-                history[name].append(value)
-            last = {name: f"{values[-1]:.3f}" for name, values in history.items()}
-            bar.set_postfix(last, refresh=False)
-            if interrupt.is_set():
-                break
-            bar.update()
-        if recipe.is_steady:
-            settle_batch_normalization(model, crops, split.train, seed)
-    return Training(model, history, interrupt.is_set())
-
-
-@contextmanager
-def interrupt_as_event() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C set an event; a second one interrupts as usual."""
-    event = threading.Event()
-
-    def set_event(_signal, _stack):
-        event.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, set_event)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def settle_batch_normalization(
-    model, crops: np.ndarray, places: np.ndarray, seed: int
-) -> None:
-    """Set the running statistics to those of the training crops as they are.
-
-    In training they trail behind, over small batches of augmented crops and weights
-    that were still moving; the network then does much worse on real crops than it
-    could. "Precise BN": Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021.
-
-    Parameters
-    ----------
-    model : keras.Sequential
-        Changed in place.
-    crops : ndarray of shape (n, h, w, 3), dtype uint8
-    places : ndarray of shape (m,), dtype int
-        The training crops among them; STATISTICS_CROPS of these at random are used.
-    seed : int
-    """
-    from pyimagesearch.backend import keras
-
-    sample = np.random.default_rng(seed).permutation(places)[:STATISTICS_CROPS]
-    values = keras.ops.convert_to_tensor(scale(crops[sample]))
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            axes = list(range(len(values.shape) - 1))
-            mean, variance = keras.ops.moments(values, axes)
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance)
-        values = layer(values, training=False)
-
-
-def split_dataset(dataset: Dataset, kind: str, seed: int) -> Split:
-    """Split a dataset and say what the figures will be worth."""
-    by_video = split_videos(dataset.labels, dataset.sources, seed)
-    if kind == "random":
-        if by_video.how == "whole sources":
-            warn(
-                "with --split random, crops of one video stand on both sides, and the "
-                "figures are optimistic; --split video keeps videos apart"
-            )
-        return split_random(dataset.labels, seed)
-    if by_video.how != "whole sources":
-        warn(
-            "a class has crops of one video only, so the network is measured on a part "
-            "of the videos that it has seen another part of; to learn how it does on "
-            "others, gather from two videos of each class or more"
+    everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
+    all_folds = [everything, *folds] if len(folds) > 1 else folds
+    train = partial(train_network, training.prepare(dataset))
+    jobs = [partial(train, fold, recipe, args.seed) for fold in all_folds]
+    counts = [count_epochs(recipe, fold) for fold in all_folds]
+    info(f"training network for {counts[0][0]} epochs...")
+    if len(folds) > 1:
+        info(f"and {len(folds)} others to measure, each without a part of the crops...")
+    steps = sum(epochs * steps for epochs, steps in counts)
+    with closing(training.run_in_threads(jobs, steps)) as results:
+        final = next(results)
+        if final is None:
+            raise KeyboardInterrupt
+        if not final.whole:
+            epochs = len(final.history["loss"])
+            info(f"interrupted in epoch {epochs}; keeping the network as it is")
+        # Saved before anything else can fail.
+        info(f"serializing network to '{args.model}'...")
+        sha256 = save_model(final.model, args.model)
+        classes = np.unique(dataset.labels).tolist()
+        labels = Labels(
+            classes,
+            *dataset[4:],
+            learnt=digest_sources(dataset.subset(all_folds[0].train)),
+            model_sha256=sha256,
         )
-    return by_video
+        try:
+            if args.export:
+                info(f"exporting network to '{args.export}'...")
+                sha256 = export_onnx(final.model, args.export, dataset.crops[:256])
+                labels = labels._replace(onnx_sha256=sha256)
+        finally:
+            save_labels(labels, args.le)
+        return labels, final, list(results) if len(folds) > 1 else [final]
 
 
 def run_training(args: argparse.Namespace) -> None:
     """Train, save, measure, and draw."""
-    from pyimagesearch.evaluation import count_sources, measure, write_report
+    from pyimagesearch.evaluation import measure_folds, write_report
     from pyimagesearch.plots import plot_report
-
-    from sklearn.preprocessing import LabelEncoder
 
     recipe = RECIPES[args.recipe]
-    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
-    info("loading images...")
-    start = time.perf_counter()
+    if args.epochs:
+        recipe = recipe._replace(epochs=args.epochs, min_steps=0)
     dataset = load_dataset(args.dataset)
-    for name, sources in count_sources(dataset).items():
-        info(f"{sum(sources.values())} images of {name}, {len(sources)} sources")
-    split = split_dataset(dataset, args.split, args.seed)
-    info(
-        f"split by {split.how}: training on {len(split.train)} images, measuring on "
-        f"{len(split.test)}"
-    )
+    folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
+    start = time.perf_counter()
+    labels, final, trainings = train_and_save(dataset, folds, recipe, args)
+    seconds = time.perf_counter() - start
 
-    encoder = LabelEncoder()
-    truth = encoder.fit_transform(dataset.labels)
-    targets = np.eye(len(encoder.classes_), dtype=np.float32)[truth]
-    loaded = time.perf_counter()
-    training = train(dataset.crops, targets, split, recipe, args.seed)
-    epochs = len(training.history["loss"])
-    if training.interrupted:
-        info(f"interrupted in epoch {epochs}; keeping the network as it is")
-    trained = time.perf_counter()
-
-    info(f"serializing network to '{args.model}'...")
-    encoder.margin = dataset.margin
-    save_model(training.model, args.model)
-    save_labels(encoder, args.le)
-
-    held_out = dataset.subset(split.test)
-    if args.export:
-        info(f"exporting network to '{args.export}'...")
-        sha256 = export_onnx(training.model, args.export, held_out.crops)
-        encoder.onnx_sha256 = sha256
-        save_labels(encoder, args.le)
+    measured = [t for t in trainings if t and (t.whole or t is final)]
+    is_whole = final.whole and len(measured) == len(folds)
+    if len(measured) < len(folds):
+        warn(f"interrupted: there are figures of {len(measured)} of {len(folds)} folds")
+    if not measured:
+        raise KeyboardInterrupt
     info("evaluating network...")
-    network, labels = load_classifier(args.model, args.le)
-    report, scores = measure(network, labels, held_out)
+    folds = [f for f, t in zip(folds, trainings, strict=True) if t in measured]
+    rows = [training.probabilities for training in measured]
+    report, scores, held_out = measure_folds(folds, rows, dataset, labels.classes)
     if scores is not None:
         # Frozen here, for the days on which other people's crops are measured.
-        encoder.threshold = report["evaluation"]["frames"]["eer_threshold"]
-        save_labels(encoder, args.le)
-    plot_report(args.plot, training.history, scores, held_out)
+        threshold = report["evaluation"]["frames"]["eer_threshold"]
+        labels = labels._replace(threshold=threshold)
+        if sha256_of(args.model) == labels.model_sha256:
+            save_labels(labels, args.le)
+        else:
+            warn(f"another training has replaced {args.model}; its labels stay")
+    plot_report(args.plot, [t.history for t in measured], scores, held_out)
     if args.report:
-        done = time.perf_counter()
-        described = {
-            "dataset": str(args.dataset),
-            "model": str(args.model),
-            "classes": encoder.classes_.tolist(),
-            "margin": dataset.margin,
+        report |= {
             "recipe": {"name": args.recipe, **recipe._asdict()},
             "seed": args.seed,
-            "interrupted_in_epoch": epochs if training.interrupted else None,
-            "split": {
-                "asked_for": args.split,
-                "how": split.how,
-                "train": count_sources(dataset.subset(split.train)),
-                "test": count_sources(held_out),
-            },
-            "development_threshold": getattr(encoder, "threshold", None),
-            "history": training.history,
-            "seconds": {
-                "loading": loaded - start,
-                "training": trained - loaded,
-                "measuring": done - trained,
-            },
+            "interrupted": not is_whole,
+            "split": {"asked_for": args.split, "how": how, "folds": report["folds"]},
+            "history": final.history,
+            "seconds": {"training": seconds},
         }
-        write_report(args.report, described | report)
+        write_report(args.report, args.dataset, args.model, labels, report)
     written = [args.model, args.le, args.export, args.plot, args.report]
     info(f"wrote {', '.join(str(path) for path in written if path)}")
-    if training.interrupted:
+    if not is_whole:
         raise KeyboardInterrupt
-
-
-def run_evaluation(args: argparse.Namespace) -> None:
-    """Measure a network that is there already on all of a dataset."""
-    from pyimagesearch.evaluation import count_sources, measure, write_report
-    from pyimagesearch.plots import plot_report
-
-    network, labels = load_classifier(args.model, args.le)
-    info("loading images...")
-    dataset = load_dataset(args.dataset, network.width, network.height, 1)
-    if dataset.margin != labels.margin:
-        raise UserError(
-            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
-            f"{args.model} was trained on --margin {labels.margin:g}; gather again"
-        )
-    for name, sources in count_sources(dataset).items():
-        info(f"{sum(sources.values())} images of {name}, {len(sources)} sources")
-    info("evaluating network...")
-    report, scores = measure(network, labels, dataset)
-    written = []
-    if scores is not None:
-        plot_report(args.plot, None, scores, dataset)
-        written.append(args.plot)
-    if args.report:
-        described = {
-            "dataset": str(args.dataset),
-            "model": str(args.model),
-            "classes": labels.classes,
-            "margin": labels.margin,
-            "sources": count_sources(dataset),
-            "development_threshold": labels.threshold,
-        }
-        write_report(args.report, described | report)
-        written.append(args.report)
-    if written:
-        info(f"wrote {', '.join(map(str, written))}")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
+    steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    add = parser.add_argument
+    file = {"type": Path, "metavar": "FILE"}
+    add(
         "-d",
         "--dataset",
         type=Path,
@@ -474,72 +248,71 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="a folder of crops for each class (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "-m",
         "--model",
-        type=Path,
+        **file,
         default=Path("liveness.model"),
-        metavar="FILE",
         help="where the network goes (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "-l",
         "--le",
-        type=Path,
+        **file,
         default=Path("le.pickle"),
-        metavar="FILE",
         help="where the label encoder goes (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "-p",
         "--plot",
-        type=Path,
-        metavar="FILE",
+        **file,
         help="where the picture of training and evaluation goes (default: plot.png, or "
         "evaluation.png with --evaluate)",
     )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE",
-        help="write all figures here, as JSON",
-    )
-    parser.add_argument(
+    add("--report", **file, help="write all figures here, as JSON")
+    add(
         "--export",
-        type=Path,
-        metavar="FILE",
+        **file,
         help="write the network here as well, as ONNX, which the demo runs without "
         "TensorFlow",
     )
-    parser.add_argument(
+    add(
         "--split",
         choices=["video", "random"],
         default="video",
         help="measure on other videos than those learnt from, or on crops at random as "
         "the tutorial does (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
+        "--folds",
+        type=positive_int,
+        default=FOLDS,
+        metavar="N",
+        help="measure N networks, each on the part of the sources that it has not "
+        "learnt; 1 holds out a quarter, which is never learnt (default: %(default)s)",
+    )
+    add(
         "--recipe",
         choices=list(RECIPES),
         default="steady",
         help="how to train; tutorial is for comparison (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--epochs",
         type=positive_int,
         metavar="N",
-        help="passes over the training crops (default: "
-        f"{RECIPES['steady'].epochs}, or {RECIPES['tutorial'].epochs} with --recipe "
+        help=f"passes over the training crops (default: {steady.epochs}, more where "
+        f"these are under {steady.min_steps} steps, or {tutorial.epochs} with --recipe "
         "tutorial)",
     )
-    parser.add_argument(
+    add(
         "--seed",
-        type=int,
+        type=seed_int,
         default=SEED,
         metavar="N",
         help="of the split, the weights and the augmentation (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--evaluate",
         action="store_true",
         help="train nothing: measure --model and --le on all of --dataset",
@@ -550,14 +323,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    outputs = [args.plot, args.report]
-    outputs += [] if args.evaluate else [args.model, args.le, args.export]
-    for path in filter(None, outputs):
-        make_room(path)
-    if args.evaluate:
-        run_evaluation(args)
-    else:
-        run_training(args)
+    names = ["model", "le", "export", "plot", "report"]
+    files = {name: getattr(args, name) for name in names}
+    check_distinct(**files)
+    for name in names[3:] if args.evaluate else names:
+        if files[name]:
+            check_writable(files[name])
+    if not args.evaluate:
+        return run_training(args)
+    from pyimagesearch.evaluation import evaluate_files
+
+    return evaluate_files(args.model, args.le, args.dataset, args.plot, args.report)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,8 @@
     python -m benchmarks                 (or: make bench)
     python -m benchmarks gather          or train, demo, start, growth
     python -m benchmarks demo --cores 1 2 --repeats 5
+    python -m benchmarks adapt --help    what a few crops of a new place are worth
+    python -m benchmarks methods --help  other ways of telling life, see docs/methods.md
 
 prints tables, and keeps every sample in benchmarks/results.json; growth draws
 benchmarks/growth.png. The first run makes its footage, see benchmarks/footage.py. For
@@ -50,7 +52,9 @@ LIMIT = "-m benchmarks.limits"
 WRONG = "--no-such-flag"
 # {data} is benchmarks/data, {out} an empty folder, {log} and {report} files in it from
 # which the figures are read.
+YUNET = "face_detector/face_detection_yunet_2023mar.onnx"
 GATHER_FLAGS = "-o {out}/crops -d face_detector"
+GATHER_YUNET = f"-o {{out}}/crops -d {YUNET}"
 TRAIN_FLAGS = "-l {out}/le.pickle -p {out}/plot.png --report {report}"
 SAME_RECIPE = f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model --recipe tutorial"
 DEMO_FLAGS = "-l {data}/le.pickle -d face_detector --log {log}"
@@ -60,8 +64,9 @@ PARTS = {
     "gather": {
         name: {
             "tutorial": f"{TUTORIAL} gather {GATHER_FLAGS} -i {{data}}/{source}",
-            "ours": f"{GATHER} {GATHER_FLAGS} -i {{data}}/{source}",
-            "limit": f"{LIMIT} gather {{data}}/{source}",
+            "res10": f"{GATHER} {GATHER_FLAGS} -i {{data}}/{source}",
+            "YuNet": f"{GATHER} {GATHER_YUNET} -i {{data}}/{source}",
+            "limit (decoding)": f"{LIMIT} decode {{data}}/{source} 16",
         }
         for name, source in {
             "gather, 1080p video of 480 frames": "1080p.mp4",
@@ -74,8 +79,10 @@ PARTS = {
             "tutorial": f"{TUTORIAL} train {TRAIN_FLAGS} -m {{out}}/l.keras "
             "-d {data}/crops",
             "same recipe": f"{SAME_RECIPE} --split random -d {{data}}/crops",
-            "default recipe": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
+            "default recipe, one network": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
             "--split random -d {data}/crops",
+            "default recipe, four folds": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
+            "-d {data}/crops",
             "limit of same recipe": f"{LIMIT} train 8 233",
         },
         "train, 20 000 crops, 2 epochs": {
@@ -93,7 +100,10 @@ PARTS = {
             f"-i {{data}}/{source} --no-display",
             "ours, ONNX": f"{DEMO} {DEMO_FLAGS} -m {{data}}/liveness.onnx "
             f"-i {{data}}/{source} --no-display",
-            "limit (detector)": f"{LIMIT} demo {{data}}/{source}",
+            "ours, ONNX and YuNet": f"{DEMO} -l {{data}}/le.pickle -d {YUNET} "
+            "--log {log} -m {data}/liveness.onnx --no-display "
+            f"-i {{data}}/{source}",
+            "limit (decoding)": f"{LIMIT} decode {{data}}/{source}",
         }
         for name, source in {
             "demo, one face, 720p": "720p.mp4",
@@ -335,6 +345,9 @@ def describe_machine() -> dict:
 
 def main() -> None:
     """Run what the command line asks for."""
+    if sys.argv[1:2] in (["adapt"], ["methods"]):
+        command = [sys.executable, "-m", f"benchmarks.{sys.argv[1]}", *sys.argv[2:]]
+        raise SystemExit(subprocess.run(command).returncode)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     all_cores = sorted(os.sched_getaffinity(0))
     names = [*PARTS, "growth"]

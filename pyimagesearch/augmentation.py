@@ -1,7 +1,9 @@
-"""Crops moved at random, so that a network sees a new view of each in every epoch.
+"""Crops warped at random, so that a network sees a new view of each in every epoch.
 
-The ranges are the tutorial's, and so are the moves: those of Keras' ImageDataGenerator.
+The ranges are the tutorial's, and so are the warps: those of Keras' ImageDataGenerator.
 """
+
+import math
 
 from pyimagesearch.backend import tf
 
@@ -11,12 +13,88 @@ ROTATION = 20.0  # degrees, either way
 ZOOM = 0.15  # of the size, each axis on its own
 SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
+BATCHES_AHEAD = 8  # made in a thread while those before are learnt
 
 
-def draw_transforms(
+def draw_order(
+    rng: np.random.Generator,
+    crops: np.ndarray,
+    shares: np.ndarray,
+    steps: int,
+    size: int,
+) -> np.ndarray:
+    """Draw which crops each batch of a training has.
+
+    Parameters
+    ----------
+    rng : Generator
+    crops : ndarray of shape (n,), dtype int
+        Those that are learnt.
+    shares : ndarray of shape (n,)
+        How often each comes in an epoch, 1 in the mean. Where all are 1, an epoch has
+        every crop once.
+    steps, size : int
+        How many batches, of how many crops.
+
+    Returns
+    -------
+    ndarray of shape (steps, size), dtype int
+    """
+    ends = np.concatenate([[0], np.cumsum(shares)]).round(6)
+    epochs = []
+    for _ in range(math.ceil(steps * size / len(crops))):
+        # A crop comes as often as its share says, rounded down or up at random.
+        counts = np.diff(np.floor(ends + rng.uniform())).astype(int)
+        epochs.append(rng.permutation(np.repeat(crops, counts)))
+    return np.concatenate(epochs)[: steps * size].reshape(steps, size)
+
+
+def augmented_batches(
+    crops,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    order: np.ndarray,
+    rng: np.random.Generator,
+) -> tf.data.Dataset:
+    """Give out crops in batches, each crop warped at random.
+
+    Parameters
+    ----------
+    crops : tensor of shape (n, h, w, 3), dtype uint8
+    targets : ndarray of shape (n, classes), dtype float32
+    weights : ndarray of shape (n,), dtype float32
+        What a crop counts in the loss.
+    order : ndarray of shape (steps, batch), dtype int
+        From `draw_order`.
+    rng : Generator
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of images (batch, h, w, 3) float32 in [0, 1], targets and weights.
+    """
+    height, width = crops.shape[1:3]
+    transforms = np.empty((*order.shape, 8), np.float32)
+    for step in range(len(order)):
+        transforms[step] = random_transforms(rng, order.shape[1], height, width)
+    targets, weights = tf.constant(targets), tf.constant(weights)
+
+    def load(indices, transforms):
+        images = tf.cast(tf.gather(crops, indices), tf.float32) / 255
+        images = warp(images, transforms)
+        return images, tf.gather(targets, indices), tf.gather(weights, indices)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
+    return batches.prefetch(BATCHES_AHEAD).with_options(options)
+
+
+def random_transforms(
     rng: np.random.Generator, n: int, height: int, width: int
 ) -> np.ndarray:
-    """Draw a random move for each of n images: `affine_transforms` tells the shapes.
+    """Draw a random warp for each of n images: `affine_transforms` tells the shapes.
 
     An image is rotated, shifted, sheared and zoomed, and every other one mirrored.
     """
@@ -34,8 +112,8 @@ def draw_transforms(
     )
 
 
-def move(images, transforms):
-    """Move images, all of a batch in one operation of TensorFlow.
+def warp(images, transforms):
+    """Warp images, all of a batch in one operation of TensorFlow.
 
     Parameters
     ----------
@@ -61,7 +139,7 @@ def move(images, transforms):
 def affine_transforms(
     rotation, shift_y, shift_x, shear, zoom_y, zoom_x, mirror, height, width
 ):
-    """Compose each image's moves, as Keras' ImageDataGenerator does.
+    """Compose each image's warp, as Keras' ImageDataGenerator does.
 
     Parameters
     ----------

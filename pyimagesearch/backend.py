@@ -3,7 +3,9 @@
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+
+from pyimagesearch import console
 
 
 @contextmanager
@@ -25,7 +27,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # A million objects come with these two and stay: not to look for garbage among them,
 # neither now nor at the end, saves two of four seconds.
 gc.disable()
-with _silence():
+with _silence() if console.is_command else nullcontext():
     import keras
     import tensorflow as tf
 gc.freeze()

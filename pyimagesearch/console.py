@@ -1,10 +1,17 @@
 """How the three commands speak and how they end."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+
+is_command = False  # whether one of the commands is running, or another program
 
 
 class UserError(Exception):
@@ -42,40 +49,103 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     -------
     int
         0 when done; 1 after one line for a UserError or an operating system error
-        (no permission, disk full); 130 when interrupted. Any other exception is a bug
-        and passes through. Terminated, it cleans up and leaves with status 143.
+        (no permission, disk full); 130 when interrupted, after which further Ctrl-C are
+        ignored, so that nothing is left half done. Any other exception is a bug and
+        passes through. Terminated, it cleans up and leaves with status 143.
     """
-    before = signal.signal(signal.SIGTERM, _terminate)
+    silence_libraries()
+    handlers = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
+        signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
+    }
     try:
         command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (UserError, OSError) as error:
+    except UserError as error:
         _print(f"[ERROR] {error}", sys.stderr)
+        return 1
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error
+        _print(f"[ERROR] {reason}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         _print("[INFO] interrupted", sys.stderr)
+        del handlers[signal.SIGINT]  # it stays ignored until the program has ended
         return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
+
+
+def silence_libraries() -> None:
+    """Keep the libraries' notes from burying our one line; the user's setting wins."""
+    global is_command
+    is_command = True
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _terminate(_signal, _stack):
     raise SystemExit(143)
 
 
+def _interrupt(_signal, _stack):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupt_as_event() -> Iterator[threading.Event]:
+    """Let the first Ctrl-C set an event; a second one interrupts as usual."""
+    event = threading.Event()
+
+    def set_event(_signal, _stack):
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, set_event)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1; for argparse."""
-    if not 0 <= float(text) <= 1:
-        raise ValueError
-    return float(text)
+    return _parse(text, float, 0, 1, "a number from 0 to 1")
+
+
+def seconds(text: str) -> float:
+    """Parse a time from 0 seconds to a day; for argparse."""
+    return _parse(text, float, 0, 86400, "a number of seconds, from 0 on")
 
 
 def positive_int(text: str) -> int:
     """Parse a whole number from 1 on; for argparse."""
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
+    return _parse(text, int, 1, 1 << 31, "a whole number from 1 on")
+
+
+def seed_int(text: str) -> int:
+    """Parse a seed of random numbers; for argparse."""
+    return _parse(text, int, 0, (1 << 32) - 1, "a whole number from 0 to 4294967295")
+
+
+def _parse(text: str, kind: type, low: float, high: float, expected: str):
+    try:
+        if low <= kind(text) <= high:
+            return kind(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+
+
+def count_of(number: int, noun: str) -> str:
+    """Say how many there are: 1 frame, 2 frames."""
+    return f"{number} {noun}" + "s" * (number != 1)

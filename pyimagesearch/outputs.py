@@ -2,13 +2,15 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from pyimagesearch.artifacts import make_room, replacing
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import IMAGE_SUFFIXES, Frame
+from pyimagesearch.files import atomic_write, check_writable, temporary_beside
+from pyimagesearch.frames import Frame
+from pyimagesearch.images import IMAGE_SUFFIXES
 
 import cv2
 import imutils
@@ -16,6 +18,8 @@ import numpy as np
 
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
+WINDOW_HEIGHT = 680  # the same, so that upright ones fit on a small screen
+PHOTO_SECONDS = 1.0  # that each photograph of a folder stays in the window
 # By the ending of the file's name, a codec that every opencv-python can write.
 CODECS = {
     ".mp4": "mp4v",
@@ -28,7 +32,7 @@ Output = Callable[[Frame], bool]
 """Takes a frame and returns whether to go on."""
 
 
-def open_output(path: Path, kind: str, live: bool) -> AbstractContextManager[Output]:
+def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
     """Open a file or folder that frames are written to.
 
     Parameters
@@ -37,8 +41,6 @@ def open_output(path: Path, kind: str, live: bool) -> AbstractContextManager[Out
         The ending of a file's name chooses its format. Files are put in place whole.
     kind : str
         What is coming: "image", "video", or "folder" for many of both.
-    live : bool
-        Whether frames come when they come, and some never do.
 
     Raises
     ------
@@ -46,16 +48,21 @@ def open_output(path: Path, kind: str, live: bool) -> AbstractContextManager[Out
         When the name ends in nothing that can be written.
     """
     if kind == "folder":
+        if path.suffix.lower() in IMAGE_SUFFIXES | set(CODECS):
+            raise UserError(
+                f"--output {path}: of a folder comes a folder; name one without "
+                f"{path.suffix}"
+            )
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
-    make_room(path)
+    check_writable(path)
     suffixes = IMAGE_SUFFIXES if kind == "image" else set(CODECS)
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"--output {path}: of this input comes one {kind}, so its name must end in "
             f"one of {' '.join(sorted(suffixes))}"
         )
-    return image_file(path) if kind == "image" else video_file(path, live)
+    return image_file(path) if kind == "image" else video_file(path)
 
 
 @contextmanager
@@ -63,7 +70,7 @@ def image_file(path: Path) -> Iterator[Output]:
     """Give an output that writes an image."""
 
     def write(frame: Frame) -> bool:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
         return True
 
@@ -71,14 +78,13 @@ def image_file(path: Path) -> Iterator[Output]:
 
 
 @contextmanager
-def video_file(path: Path, live: bool = False) -> Iterator[Output]:
+def video_file(path: Path) -> Iterator[Output]:
     """Give an output that adds frames to a video.
 
     Whatever ends the block, the video is closed properly and then put in place. Frames
-    of another size are brought to the first one's. Where they are live, some are
-    repeated or left out, so that the video is as long as what it shows.
+    of another size are brought to the first one's. Where they came at a varying rate,
+    some are repeated or left out, so that the video is as long as what it shows.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     writer = cv2.VideoWriter()
     size, start, count = None, None, 0
 
@@ -93,24 +99,22 @@ def video_file(path: Path, live: bool = False) -> Iterator[Output]:
                 raise UserError(f"{path}: OpenCV cannot write this video here")
         if size != (image.shape[1], image.shape[0]):
             image = cv2.resize(image, size)
-        due = count + 1
-        if live:
-            due = round((frame.time - start) * frame.fps) + 1
+        due = round((frame.time - start) * frame.fps) + 1
         while count < due:
             writer.write(image)
             count += 1
         return True
 
-    try:
-        yield write
-    finally:
-        writer.release()
-        if temporary.exists():
-            # OpenCV does not say when the disk is full; the video then has no index.
-            if not cv2.VideoCapture(str(temporary)).grab():
-                temporary.unlink()
-                raise UserError(f"{path}: could not be written; is the disk full?")
-            temporary.replace(path)
+    with temporary_beside(path, path.suffix) as temporary:
+        try:
+            yield write
+        finally:
+            writer.release()
+            if temporary.exists():
+                # OpenCV does not say when the disk is full: such a video has no index.
+                if not cv2.VideoCapture(str(temporary)).grab():
+                    raise UserError(f"{path}: could not be written; is the disk full?")
+                temporary.replace(path)
 
 
 @contextmanager
@@ -142,11 +146,14 @@ def has_display() -> bool:
 
 
 @contextmanager
-def window(kind: str) -> Iterator[Output]:
+def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[Output]:
     """Open a window and give an output that shows frames in it.
 
+    Other keys than those that end it are handed to `on_key`, as their codes.
+
     The output returns False once q or Esc was pressed or the window was closed; where
-    the kind is "image", it stays until then.
+    the kind is "image", it stays until then. A photograph of a folder stays a while, or
+    until another key is pressed.
     """
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -157,11 +164,15 @@ def window(kind: str) -> Iterator[Output]:
 
     def show(frame: Frame) -> bool:
         cv2.imshow(TITLE, shrink_to_window(frame.image))
+        end = time.monotonic() + (PHOTO_SECONDS if frame.fps is None else 0)
         while True:
-            key = cv2.waitKey(50 if kind == "image" else 1) & 0xFF
-            if key in (ord("q"), 27) or not is_window_open():
+            key = cv2.waitKey(1 if frame.fps else 50)
+            if key & 0xFF in (ord("q"), 27) or not is_window_open():
                 return False
-            if kind != "image":
+            if key >= 0 and on_key:
+                on_key(key & 0xFF)
+                key = -1
+            if kind != "image" and (key >= 0 or time.monotonic() >= end):
                 return True
 
     try:
@@ -179,7 +190,10 @@ def is_window_open() -> bool:
 
 
 def shrink_to_window(image: np.ndarray) -> np.ndarray:
-    """Make an image, (M, N, 3) uint8 BGR, at most WINDOW_WIDTH pixels wide."""
-    if image.shape[1] <= WINDOW_WIDTH:
+    """Make an image, (M, N, 3) uint8 BGR, fit WINDOW_WIDTH and WINDOW_HEIGHT."""
+    height, width = image.shape[:2]
+    if width <= WINDOW_WIDTH and height <= WINDOW_HEIGHT:
         return image
-    return imutils.resize(image, width=WINDOW_WIDTH)
+    if width * WINDOW_HEIGHT >= height * WINDOW_WIDTH:
+        return imutils.resize(image, width=WINDOW_WIDTH)
+    return imutils.resize(image, height=WINDOW_HEIGHT)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pyimagesearch.artifacts import replacing
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.frames import read_image
-from pyimagesearch.metrics import BONA_FIDE, FIXED_THRESHOLD
+from pyimagesearch.files import atomic_write
+from pyimagesearch.images import read_image
+from pyimagesearch.labels import BONA_FIDE
+from pyimagesearch.metrics import FIXED_THRESHOLD
 
 import numpy as np
 from matplotlib import style
@@ -14,16 +15,15 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
-SHEET = 2, 8  # rows and columns of the contact sheet
+GRID = 2, 8  # rows and columns of the contact sheet
 REAL_COLOR, ATTACK_COLOR = "#2a9d4e", "#d1342f"
 
 
 def plot_report(
     path: Path,
-    history: dict[str, list[float]] | None,
+    histories: list[dict[str, list[float]]],
     scores: np.ndarray | None,
     dataset: Dataset,
-    threshold: float = FIXED_THRESHOLD,
 ) -> None:
     """Draw training curves, scores, ROC curve and the worst mistakes into one PNG.
 
@@ -31,20 +31,20 @@ def plot_report(
     ----------
     path : Path
         Written whole or not at all.
-    history : dict of str to list of float, or None
-        Keras' loss and accuracy by epoch; None leaves the curves out.
+    histories : list of dict of str to list of float
+        Keras' loss and accuracy by epoch, of each network; none leaves the curves out.
     scores : ndarray of shape (n,) or None
         Probability of bona fide of the crops that were measured on; None leaves all
         but the curves out.
     dataset : Dataset
         The n crops.
-    threshold : float
-        From which score on a crop is called bona fide.
     """
     is_real = dataset.labels == BONA_FIDE
-    panels = [plot_training] * bool(history)
+    panels = [lambda axes: plot_training(axes, histories)] * bool(histories)
     if scores is not None:
-        panels += [plot_scores] + [plot_roc] * (len(set(is_real)) == 2)
+        panels.append(lambda axes: plot_scores(axes, scores, is_real))
+        if len(set(is_real)) == 2:
+            panels.append(lambda axes: plot_roc(axes, scores, is_real))
     with style.context("ggplot"):
         height = 4.5 if scores is None else 8.0
         figure = Figure((5 * len(panels), height), layout="constrained")
@@ -52,36 +52,46 @@ def plot_report(
         for axes, panel in zip(
             np.ravel(top.subplots(1, len(panels))), panels, strict=True
         ):
-            if panel is plot_training:
-                plot_training(axes, history)
-            else:
-                panel(axes, scores, is_real, threshold)
+            panel(axes)
         for subfigure in bottom:
-            plot_hardest(subfigure, scores, is_real, dataset.paths, threshold)
-        with replacing(path) as temporary:
+            plot_hardest(subfigure, scores, is_real, dataset.paths)
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", dpi=100)
 
 
-def plot_training(axes: Axes, history: dict[str, list[float]]) -> None:
-    """Plot loss and accuracy by epoch, as the tutorial does."""
-    epochs = np.arange(1, len(history["loss"]) + 1)
+def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
+    """Plot loss and accuracy by epoch, as the tutorial does; of folds, their means."""
+    length = min(len(history["loss"]) for history in histories)
+    epochs = np.arange(1, length + 1)
     for key, label in (
         ("loss", "train_loss"),
         ("val_loss", "val_loss"),
         ("accuracy", "train_acc"),
         ("val_accuracy", "val_acc"),
     ):
-        axes.plot(epochs, history[key], label=label, marker="." * (len(epochs) < 3))
+        curves = []
+        for history in histories:
+            values = np.array(history.get(key, [None]), float)
+            known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
+            if len(known):  # stretched, as smaller folds take more epochs
+                own = (known + 1) * length / len(values)
+                curves.append(np.interp(epochs, own, values[known]))
+        if curves:
+            marker = "." if length < 3 else ""
+            (line,) = axes.plot(
+                epochs, np.mean(curves, axis=0), marker=marker, label=label
+            )
+        for own in curves if len(curves) > 1 else ():
+            axes.plot(epochs, own, color=line.get_color(), alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("Training Loss and Accuracy on Dataset")
-    axes.set_xlabel("Epoch #")
+    folds = f" (mean of {len(histories)} folds)" if len(histories) > 1 else ""
+    axes.set_xlabel(f"Epoch #{folds}")
     axes.set_ylabel("Loss/Accuracy")
     axes.legend(loc="best")
 
 
-def plot_scores(
-    axes: Axes, scores: np.ndarray, is_real: np.ndarray, threshold: float
-) -> None:
+def plot_scores(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
     """Plot how the scores of both kinds of crops are spread."""
     bins = np.linspace(0, 1, 41)
     for own, color, label in (
@@ -91,7 +101,7 @@ def plot_scores(
         if own.any():
             label = f"{label} ({own.sum()})"
             axes.hist(scores[own], bins, color=color, alpha=0.6, label=label)
-    axes.axvline(threshold, color="black", linestyle="--", label="threshold")
+    axes.axvline(FIXED_THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_title("Scores: right of the line is called real")
     axes.set_xlabel("probability of real")
@@ -99,16 +109,14 @@ def plot_scores(
     axes.legend(loc="upper center")
 
 
-def plot_roc(
-    axes: Axes, scores: np.ndarray, is_real: np.ndarray, threshold: float
-) -> None:
+def plot_roc(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
     """Plot what either error costs in the other, at every threshold."""
     passing, accepted, _ = roc_curve(is_real, scores)
     axes.plot(100 * passing, 100 * accepted, color="#3a6ea5", linewidth=2)
     axes.plot([0, 100], [0, 100], color="grey", linestyle=":", label="guessing")
     axes.plot(
-        100 * (scores[~is_real] >= threshold).mean(),
-        100 * (scores[is_real] >= threshold).mean(),
+        100 * (scores[~is_real] >= FIXED_THRESHOLD).mean(),
+        100 * (scores[is_real] >= FIXED_THRESHOLD).mean(),
         "o",
         color="black",
         label="at the threshold",
@@ -124,17 +132,16 @@ def plot_hardest(
     scores: np.ndarray,
     is_real: np.ndarray,
     paths: list[Path],
-    threshold: float,
 ) -> None:
     """Show the crops that were most wrong, then those that were most nearly so."""
     # How far on the wrong side of the threshold a crop is.
-    wrongness = np.where(is_real, threshold - scores, scores - threshold)
-    is_wrong = (scores >= threshold) != is_real
+    wrongness = np.where(is_real, FIXED_THRESHOLD - scores, scores - FIXED_THRESHOLD)
+    is_wrong = (scores >= FIXED_THRESHOLD) != is_real
     figure.suptitle(
         f"The hardest crops, with their probability of real: {is_wrong.sum()} of "
         f"{len(scores)} are on the wrong side"
     )
-    grid = figure.subplots(*SHEET, squeeze=False)
+    grid = figure.subplots(*GRID, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, crop in zip(

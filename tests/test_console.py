@@ -1,12 +1,16 @@
+import argparse
 import subprocess
 import sys
 
 from pyimagesearch.console import (
     UserError,
+    count_of,
     exit_status,
     fraction,
     info,
     positive_int,
+    seconds,
+    seed_int,
     warn,
 )
 
@@ -29,7 +33,7 @@ def test_done_is_0(capsys):
     ("error", "status", "line"),
     [
         (UserError("wrong"), 1, "[ERROR] wrong\n"),
-        (PermissionError(13, "Permission denied", "x"), 1, "[ERROR] [Errno 13]"),
+        (PermissionError(13, "Permission denied", "x"), 1, "[ERROR] x: Permission den"),
         (KeyboardInterrupt(), 130, "[INFO] interrupted\n"),
     ],
 )
@@ -46,11 +50,11 @@ def test_a_bug_keeps_its_traceback():
 def test_terminated_it_cleans_up_and_leaves_with_143(tmp_path):
     program = (
         "import os, signal\n"
-        "from pyimagesearch.artifacts import replacing\n"
+        "from pyimagesearch.files import atomic_write\n"
         "from pyimagesearch.console import exit_status\n"
         "from pathlib import Path\n"
         "def command(folder):\n"
-        "    with replacing(Path(folder, 'file')) as temporary:\n"
+        "    with atomic_write(Path(folder, 'file')) as temporary:\n"
         "        temporary.write_text('half')\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         f"exit_status(command, {str(tmp_path)!r})\n"
@@ -84,16 +88,68 @@ def test_results_and_warnings_go_apart(capsys):
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much"])
 def test_no_fraction(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
         fraction(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
 def test_no_positive_int(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number from 1 on"):
         positive_int(text)
 
 
 def test_numbers():
     assert (fraction("0"), fraction("0.25"), fraction("1")) == (0, 0.25, 1)
     assert positive_int("16") == 16
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
+def test_no_seconds(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 0 on"):
+        seconds(text)
+    assert seconds("0.5") == 0.5
+
+
+@pytest.mark.parametrize("text", ["-1", "4294967296", "0.5"])
+def test_no_seed(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 4294967295"):
+        seed_int(text)
+    assert seed_int("4294967295") == 4294967295
+
+
+def test_one_is_no_plural():
+    assert count_of(1, "frame") == "1 frame"
+    assert count_of(0, "frame") == "0 frames"
+
+
+def test_two_interrupts_in_a_moment_leave_with_130(tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        "from pyimagesearch.console import exit_status\n"
+        "def command(_):\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "status = exit_status(command, None)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise SystemExit(status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 130
+    assert done.stderr == b"[INFO] interrupted\n"
+
+
+def test_importing_leaves_the_logs_of_other_programs_alone():
+    program = (
+        "import os\n"
+        "before = dict(os.environ)\n"
+        "from pyimagesearch.classifier import FaceClassifier\n"
+        "import cv2\n"
+        "changed = {k for k in os.environ if os.environ[k] != before.get(k)}\n"
+        "own = {'OPENCV_IO_MAX_IMAGE_PIXELS', 'LD_LIBRARY_PATH'}\n"
+        "assert changed <= own, changed\n"
+        "assert cv2.utils.logging.getLogLevel() != cv2.utils.logging.LOG_LEVEL_SILENT\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -1,16 +1,14 @@
 import threading
 
 from pyimagesearch import faces
-from pyimagesearch.console import UserError
 from pyimagesearch.faces import (
     Detectors,
     Face,
     crop_face,
     detect_faces,
-    load_detector,
-    search_frames,
+    detect_in_frames,
 )
-from pyimagesearch.frames import open_frames
+from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
@@ -32,21 +30,7 @@ def test_it_finds_the_face_of_a_real_frame(detector, face_image):
     assert face.top < 65 < face.bottom
 
 
-def test_it_agrees_with_the_tutorials_own_arithmetic(detector, face_image):
-    (face,), _ = detect_faces(detector, face_image)
-    h, w = face_image.shape[:2]
-    blob = cv2.dnn.blobFromImage(
-        cv2.resize(face_image, (300, 300)), 1.0, (300, 300), (104.0, 177.0, 123.0)
-    )
-    detector.setInput(blob)
-    detections = detector.forward()
-    i = np.argmax(detections[0, 0, :, 2])
-    box = detections[0, 0, i, 3:7] * np.array([w, h, w, h])
-    assert face[:4] == tuple(box.astype("int"))
-    assert face.confidence == detections[0, 0, i, 2]
-
-
-def test_five_faces_the_surest_first(detector, group_photo):
+def test_five_faces_come_the_most_confident_first(detector, group_photo):
     image = cv2.imread(str(group_photo))
     found, _ = detect_faces(detector, image)
     assert len(found) == 5
@@ -86,39 +70,51 @@ class FixedDetector:
     """Stands for a detector whose output is known."""
 
     def __init__(self, *detections):
-        rows = [[0, 1, *detection] for detection in detections]
-        self.output = np.array(rows, np.float32).reshape(1, 1, -1, 7)
+        self.detections = np.array(detections, np.float32).reshape(-1, 5)
 
-    def setInput(self, blob):  # noqa: N802
-        assert blob.shape == (1, 3, 300, 300)
-
-    def forward(self):
-        return self.output
+    def detect(self, image, confidence):
+        return self.detections[self.detections[:, 4] > confidence]
 
 
 def test_clamping_dropping_and_counting():
     detector = FixedDetector(
-        (0.9, -0.5, -0.2, 0.5, 0.5),  # over the left and top edge
-        (0.8, 0.5, 0.5, 1.7, 1.2),  # over the right and bottom edge
-        (0.95, 0.2, 0.2, 0.25, 0.9),  # 5 pixels wide
-        (0.7, 1.1, 0.2, 1.5, 0.5),  # wholly outside
-        (0.6, 0.8, 0.8, 0.2, 0.2),  # inside out
-        (0.5, 0.1, 0.1, 0.9, 0.9),  # not above the confidence
+        (0.5, 0.5, 1.7, 1.2, 0.8),  # over the right and bottom edge
+        (-0.5, -0.2, 0.5, 0.5, 0.9),  # over the left and top edge
+        (0.2, 0.2, 0.25, 0.9, 0.95),  # 5 pixels wide
+        (1.1, 0.2, 1.5, 0.5, 0.7),  # wholly outside
+        (0.8, 0.8, 0.2, 0.2, 0.6),  # inside out
+        (0.1, 0.1, 0.9, 0.9, 0.5),  # not above the confidence
     )
-    found, dropped = detect_faces(detector, np.zeros((200, 100, 3), np.uint8))
+    found, dropped = detect_faces(detector, np.zeros((200, 100, 3), np.uint8), 0.5)
     assert [face[:4] for face in found] == [(0, 0, 50, 100), (50, 100, 100, 200)]
     assert dropped == 3
 
 
 def test_no_detections():
-    assert detect_faces(FixedDetector(), np.zeros((9, 9, 3), np.uint8)) == ([], 0)
+    assert detect_faces(FixedDetector(), np.zeros((9, 9, 3), "u1"), 0.5) == ([], 0)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 3000), (3000, 2), (299, 301)])
-def test_frames_of_any_shape(shape, detector):
+@pytest.mark.parametrize("stretch", [(0.5, 1), (1, 0.5), (3, 1), (1, 3), (7.3, 6.1)])
+def test_a_face_is_found_in_a_frame_of_any_shape(stretch, detector, face_image):
+    """The detector's input is square, so that a stretched face looks the same to it."""
+    (whole,), _ = detect_faces(detector, face_image)
+    x, y = stretch
+    image = cv2.resize(face_image, None, fx=x, fy=y)
+    found, _ = detect_faces(detector, image)
+    assert found
+    assert_inside(found[0], image)
+    expected = np.multiply(whole[:4], [x, y, x, y])
+    sides = [expected[2] - expected[0], expected[3] - expected[1]] * 2
+    np.testing.assert_array_less(np.abs(found[0][:4] - expected) / sides, 0.2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 400), (2, 3000), (3000, 2), (15, 15)])
+def test_a_frame_too_small_for_a_face_has_none(shape, detector):
+    """Whatever the detector believes to see in it, at the lowest confidence."""
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    for face in detect_faces(detector, image, 0.1)[0]:
-        assert_inside(face, image)
+    found, dropped = detect_faces(detector, image, 0.0)
+    assert found == []
+    assert dropped > 0
 
 
 def test_a_crop_is_the_frames_own_pixels(face_image):
@@ -127,40 +123,40 @@ def test_a_crop_is_the_frames_own_pixels(face_image):
     np.testing.assert_array_equal(crop, face_image[20:90, 10:50])
 
 
-@pytest.mark.parametrize("name", ["deploy.prototxt", "res10_300x300_ssd_iter_140000"])
-@pytest.mark.parametrize("damage", ["missing", "truncated", "other"])
-def test_a_missing_or_wrong_file_is_named(name, damage, detector_folder, tmp_path):
-    for file in detector_folder.iterdir():
-        if file.suffix in (".prototxt", ".caffemodel"):
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    (file,) = tmp_path.glob(f"{name}*")
-    if damage == "missing":
-        file.unlink()
-    elif damage == "truncated":
-        file.write_bytes(file.read_bytes()[:-1])
-    else:
-        file.write_bytes(b"something else")
-    with pytest.raises(UserError, match=rf'{file.name} is .*run "make detector"'):
-        load_detector(tmp_path)
-
-
-def test_opencv_5_is_told_what_to_install(monkeypatch, detector_folder):
-    monkeypatch.delattr(cv2.dnn, "readNetFromCaffe")
-    with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.13,<5"'):
-        load_detector(detector_folder)
-
-
-def test_frames_searched_ahead_keep_their_order_and_their_faces(
+def test_frames_that_are_searched_ahead_keep_their_order_and_their_faces(
     carphone, detector, detector_folder
 ):
     frames = list(open_frames(str(carphone), skip=12))
     expected = [(f.number, *detect_faces(detector, f.image, 0.3)) for f in frames]
     threads, running = cv2.getNumThreads(), threading.active_count()
     for ahead in (True, False):
-        found = search_frames(frames, Detectors(detector_folder), 0.3, ahead)
+        found = detect_in_frames(frames, Detectors(detector_folder), 0.3, ahead)
         assert [(f.number, *rest) for f, *rest in found] == expected
-        found = search_frames(frames, Detectors(detector_folder), 0.3, ahead)
+        found = detect_in_frames(frames, Detectors(detector_folder), 0.3, ahead)
         next(found)
         found.close()
         assert cv2.getNumThreads() == threads
         assert threading.active_count() == running
+
+
+def test_a_detector_comes_back_when_its_borrower_fails(detector_folder, monkeypatch):
+    detectors = Detectors(detector_folder)
+
+    def load(*_arguments):
+        raise AssertionError("another one was loaded")
+
+    monkeypatch.setattr(faces, "load_detector", load)
+    with detectors.borrow() as first:
+        pass
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), detectors.borrow() as again:
+            assert again is first
+            raise ZeroDivisionError
+
+
+def test_those_who_borrow_at_once_get_detectors_of_their_own(detector_folder):
+    detectors = Detectors(detector_folder)
+    with detectors.borrow() as one, detectors.borrow() as other:
+        assert one is not other
+    with detectors.borrow() as again:
+        assert again in (one, other)

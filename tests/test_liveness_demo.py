@@ -1,22 +1,30 @@
 import csv
 import json
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import ExitStack
 
 import liveness_demo
-from pyimagesearch.artifacts import Labels, Network
-from pyimagesearch.faces import Face, detect_faces
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch import drawing
+from pyimagesearch.backend import keras
+from pyimagesearch.classifier import Prediction
+from pyimagesearch.faces import Face
+from pyimagesearch.frames import Frame
+from pyimagesearch.images import read_image
+from pyimagesearch.labels import load_labels, save_labels
 from pyimagesearch.outputs import TITLE
 
 import cv2
+import keras_2
 import numpy as np
 import pytest
-from conftest import read_all
+from conftest import read_all, write_video
+from sklearn.preprocessing import LabelEncoder
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def test_a_video_comes_out_labelled(demo, videos, tmp_path):
     before, after = read_all(videos / "real.mp4"), read_all(out)
     assert len(after) == len(before) == 120
     assert after[0].shape == before[0].shape
-    drawn = [liveness_demo.GREEN, liveness_demo.RED]
+    drawn = [drawing.GREEN, drawing.RED]
     for old, new in zip(before[::20], after[::20], strict=True):
         added = [count_colour(new, c) - count_colour(old, c) for c in drawn]
         assert max(added) > 500
@@ -56,109 +64,77 @@ def test_an_image_comes_out_labelled(demo, group_photo, tmp_path):
     out = tmp_path / "out.png"
     status, text, _ = demo(group_photo, "--output", out, "--no-display")
     assert status == 0
-    assert "1 frames" in text
+    assert "1 frame in" in text
     assert read_image(out).shape == (1080, 1920, 3)
     assert not np.array_equal(read_image(out), read_image(group_photo))
 
 
-class FixedNetwork:
-    def __init__(self, *rows):
-        self.rows = np.array(rows, np.float32)
-        self.calls = []
-
-    def predict(self, batch):
-        self.calls.append(batch.shape)
-        return self.rows[: len(batch)]
+def make_frame(number=1, source="a", shape=(90, 90, 3)):
+    return Frame(np.zeros(shape, np.uint8), source, number, (number - 1) / 25, 25.0)
 
 
-def make_judge(fixed, classes=("fake", "real"), **options):
-    network = Network(fixed.predict, height=32, width=32, classes=len(classes))
-    return liveness_demo.Judge(network, Labels(list(classes)), **options)
+def predict(face, label, score=0.9, probability=0.9, crop=None):
+    rows = np.array([1 - score, score])
+    return Prediction(face, label, score, probability, rows, 1, crop)
 
 
-def make_frame(image, number=1, source="a"):
-    return Frame(image.copy(), source, number, (number - 1) / 25, 25.0)
+class FixedClassifier:
+    """Stands for a FaceClassifier that labels each face of a picture as told."""
+
+    def __init__(self, *labels):
+        self.labels, self.resets, self.seen = labels, 0, []
+
+    def reset(self):
+        self.resets += 1
+
+    def classify(self, image, faces, seconds):
+        self.seen.append(seconds)
+        return [
+            predict(face, label, crop=image[face.top : face.bottom])
+            for face, label in zip(faces, self.labels, strict=True)
+        ]
 
 
-def test_all_faces_go_into_one_call_and_only_real_ones_are_recognized(
-    detector, group_photo, monkeypatch
-):
-    fixed = FixedNetwork([0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.7, 0.3])
+FACES = [Face(10 * i, 10, 10 * i + 8, 30, 0.9) for i in range(4)]
+
+
+def test_only_real_faces_are_recognized_from_crops_without_drawing(monkeypatch):
     crops = []
     monkeypatch.setattr(
-        liveness_demo, "recognize", lambda crop: crops.append(crop) or "Ada"
+        liveness_demo, "recognize", lambda crop: crops.append(crop.copy()) or "Ada"
     )
-    frame = make_frame(read_image(group_photo))
-    verdicts = make_judge(fixed)(frame, detect_faces(detector, frame.image)[0])
-    assert fixed.calls == [(5, 32, 32, 3)]
-    found = [(v.label, round(v.probability, 1), v.name) for v in verdicts]
-    assert found == [
-        ("real", 0.9, "Ada"),
-        ("fake", 0.8, None),
-        ("real", 0.7, "Ada"),
-        ("fake", 0.6, None),
-        ("fake", 0.7, None),
-    ]
-    assert [v.track for v in verdicts] == [1, 2, 3, 4, 5]
-    for crop, face in zip(crops, [verdicts[0].face, verdicts[2].face], strict=True):
-        assert crop.shape == (face.bottom - face.top, face.right - face.left, 3)
-
-
-def test_scores_are_averaged_and_the_hook_gets_the_smoothed_decision(
-    detector, group_photo, monkeypatch
-):
-    calls = []
-    monkeypatch.setattr(liveness_demo, "recognize", lambda crop: calls.append(1))
-    image = read_image(group_photo)
-    faces, _ = detect_faces(detector, image, confidence=0.98)
-    for smooth, expected in ((0, [0.9, 0.1, 0.9]), (1, [0.9, 0.5, 1.9 / 3])):
-        calls.clear()
-        fixed = FixedNetwork()
-        judge = make_judge(fixed, smooth=smooth)
-        scores, labels = [], []
-        for number, p in enumerate([0.9, 0.1, 0.9], start=1):
-            fixed.rows = np.array([[1 - p, p]] * 5, np.float32)
-            verdicts = judge(make_frame(image, number), faces)
-            assert verdicts[0].probabilities[1] == np.float32(p)
-            scores.append(verdicts[0].score)
-            labels.append(verdicts[0].label)
-        assert scores == pytest.approx(expected)
-        assert len(calls) == labels.count("real") * len(verdicts)
-    # Another video begins: nothing is left of the last one.
-    assert judge(make_frame(image, 1, "b"), faces)[0].track == 1
-
-
-def test_no_face_calls_nothing():
-    fixed = FixedNetwork()
-    assert make_judge(fixed)(make_frame(np.zeros((90, 90, 3), "u1")), []) == []
-    assert fixed.calls == []
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "thresholds", "expected"),
-    [
-        ([0.5, 0.5], (0.5, 0.5), ("real", 0.5)),
-        ([0.6, 0.4], (0.5, 0.5), ("fake", 0.6)),
-        ([0.4, 0.6], (0.7, 0.7), ("fake", 0.4)),
-        ([0.4, 0.6], (0.3, 0.7), ("unsure", 0.6)),
-        ([0.3, 0.7], (0.3, 0.7), ("real", 0.7)),
-        ([0.71, 0.29], (0.3, 0.7), ("fake", 0.71)),
-    ],
-)
-def test_thresholds(probabilities, thresholds, expected):
-    label, score, probability = liveness_demo.decide(
-        np.array(probabilities), ["fake", "real"], thresholds
+    drawn = []
+    monkeypatch.setattr(
+        liveness_demo, "draw", lambda image, _, name=None: drawn.append(name)
     )
-    assert (label, probability) == expected
-    assert score == probabilities[1]
+    classifier = FixedClassifier("real", "fake", "unsure", "real")
+    counts, frame = Counter(), make_frame()
+    liveness_demo.label_frames([(frame, FACES, 0)], classifier, [], None, counts)
+    assert drawn == ["Ada", None, None, "Ada"]
+    assert [crop.shape for crop in crops] == [(20, 90, 3)] * 2
+    assert counts == {"frames": 1, "real": 2, "fake": 1, "unsure": 1}
 
 
-def test_several_kinds_of_attack_and_no_class_named_real():
-    three = np.array([0.35, 0.25, 0.4])
-    decide = liveness_demo.decide
-    assert decide(three, ["mask", "print", "real"], (0.5, 0.5))[0] == "mask"
-    assert decide(three, ["real", "mask", "print"], (0.3, 0.3))[0] == "real"
-    assert decide(three, ["a", "b", "c"], (0.5, 0.5)) == ("c", 0.4, 0.4)
+def test_the_hook_sees_what_the_camera_saw(monkeypatch):
+    """Boxes of neighbours reach into a crop, so nothing may be drawn before."""
+    crops = []
+    monkeypatch.setattr(
+        liveness_demo, "recognize", lambda crop: crops.append(crop.max())
+    )
+    classifier = FixedClassifier("real", "real")
+    detected = [(make_frame(), FACES[:2], 0)]
+    liveness_demo.label_frames(detected, classifier, [], None, Counter())
+    assert crops == [0, 0]
+    assert detected[0][0].image.max() > 0
+
+
+def test_a_new_source_resets_the_classifier():
+    frames = [make_frame(1), make_frame(2), make_frame(1, "b"), make_frame(1)]
+    classifier = FixedClassifier()
+    detected = [(frame, [], 0) for frame in frames]
+    liveness_demo.label_frames(detected, classifier, [], None, Counter())
+    assert classifier.resets == 3
+    assert classifier.seen == [frame.time for frame in frames]
 
 
 @pytest.mark.parametrize("size", [(90, 130), (480, 600), (1080, 1920)])
@@ -169,9 +145,8 @@ def test_labels_stay_inside_the_picture(size, place):
     side = height // 3
     top, left = round(place[0] * (height - side)), round(place[1] * (width - side))
     face = Face(left, top, left + side, top + side, 1.0)
-    verdict = liveness_demo.Verdict(face, None, 1, "fake", 0.01235, 0.98765)
     image = np.zeros((height, width, 3), np.uint8)
-    liveness_demo.draw(image, [verdict])
+    liveness_demo.draw(image, predict(face, "fake", 0.01235, 0.98765))
     zoom = max(1.0, width / 600)
     text_size, _ = cv2.getTextSize(
         "fake: 0.9876", cv2.FONT_HERSHEY_SIMPLEX, 0.5 * zoom, round(zoom)
@@ -180,20 +155,6 @@ def test_labels_stay_inside_the_picture(size, place):
     extent = white.max(axis=0) - white.min(axis=0)
     assert extent[1] > 0.9 * text_size[0]
     assert extent[0] > 0.8 * text_size[1]
-
-
-def test_the_tutorials_and_ours_hdf5_and_labels_must_fit(
-    demo, videos, trained, tmp_path, capsys
-):
-    from pyimagesearch.artifacts import save_labels
-
-    from sklearn.preprocessing import LabelEncoder
-
-    save_labels(LabelEncoder().fit(["fake", "mask", "real"]), tmp_path / "three")
-    status, _, error = demo(videos / "real.mp4", "--no-display", le=tmp_path / "three")
-    assert status == 1
-    assert "tells 2 classes apart" in error
-    assert "names 3" in error
 
 
 @pytest.mark.parametrize(
@@ -207,7 +168,7 @@ def test_the_tutorials_and_ours_hdf5_and_labels_must_fit(
         (["-o", "out.png"], "its name must end in one of .avi .mkv .mov .mp4 .webm"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_status_1(options, reason, demo, videos):
+def test_user_errors_exit_1_with_one_line(options, reason, demo, videos):
     status, _, error = demo(videos / "real.mp4", "--no-display", *options)
     assert status == 1
     assert reason in error
@@ -216,10 +177,7 @@ def test_what_is_wrong_is_one_line_and_status_1(options, reason, demo, videos):
 
 def test_a_video_without_faces_goes_through(demo, tmp_path):
     path = tmp_path / "blank.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
-    for _ in range(3):
-        writer.write(np.zeros((64, 64, 3), np.uint8))
-    writer.release()
+    write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3)
     status, text, _ = demo(path, "--no-display")
     assert status == 0
     assert "3 frames" in text
@@ -236,39 +194,54 @@ def test_without_a_display_no_window_is_opened(demo, group_photo, monkeypatch):
     assert "no display" in error
 
 
+@pytest.fixture
+def start_demo():
+    """Start the command in a process of its own; ends it if the test does not."""
+    with ExitStack() as stack:
+
+        def start(*arguments):
+            process = subprocess.Popen(
+                [sys.executable, liveness_demo.__file__, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
 def wait_for_label(screen):
     screen.find(TITLE)
     while not any(
         count_colour(screen.screenshot(), color) > 500
-        for color in (liveness_demo.GREEN, liveness_demo.RED)
+        for color in (drawing.GREEN, drawing.RED)
     ):
         pass
 
 
 @pytest.mark.timeout(120)
 def test_the_window_shows_the_labels_and_q_ends_it(
-    screen, group_photo, trained, detector_folder
+    screen, group_photo, trained, detector_folder, start_demo
 ):
     arguments = ["-m", trained / "liveness.model", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", group_photo]
-    process = subprocess.Popen(
-        [sys.executable, liveness_demo.__file__, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_demo(*arguments)
     wait_for_label(screen)
     screen.act(TITLE, "q")
     assert process.wait() == 0
     with process.stdout as out:
-        assert "1 frames" in out.read()
+        assert "1 frame in" in out.read()
 
 
-def test_outputs_end_the_loop():
+def test_an_output_that_has_enough_ends_the_loop():
     def count(*answers):
         answers, counts = iter(answers), Counter()
-        searched = [(make_frame(np.zeros((9, 9, 3), np.uint8)), [], 0)] * 3
+        detected = [(make_frame(), [], 0)] * 3
         outputs = [lambda frame: next(answers)]
-        liveness_demo.label_frames(searched, lambda *_: [], outputs, None, counts)
+        classifier = FixedClassifier()
+        liveness_demo.label_frames(detected, classifier, outputs, None, counts)
         return counts["frames"]
 
     assert count(True, True, True) == 3
@@ -335,41 +308,66 @@ def test_the_log_refuses_other_names_and_columns(demo, group_photo, tmp_path):
 
 def test_a_report_hands_over_its_threshold(demo, group_photo, tmp_path):
     report, log = tmp_path / "report.json", tmp_path / "log.jsonl"
-    report.write_text('{"development_threshold": 1.0}')
+    report.write_text('{"thresholds": {"eer": 0.0, "apcer5": 1.0}}')
     options = ["--log", log, "--no-display", "--report", report]
     assert demo(group_photo, *options)[0] == 0
+    assert demo(group_photo, *options, "--operating-point", "apcer5")[0] == 0
     rows = [json.loads(line) for line in log.read_text().splitlines()]
-    assert {row["decision"] for row in rows if row["score"] < 1} <= {"fake"}
-    for content in ("{}", "no json", '{"development_threshold": null}', "[]"):
-        report.write_text(content)
-        status, _, error = demo(group_photo, *options)
-        assert status == 1
-        assert "no report with a threshold" in error
+    assert {row["decision"] for row in rows[:5]} == {"real"}
+    assert {row["decision"] for row in rows[5:] if row["score"] < 1} <= {"fake"}
+    report.write_text("{}")
+    status, _, error = demo(group_photo, *options)
+    assert status == 1
+    assert "no report with a threshold eer" in error
 
 
-@pytest.mark.parametrize("values", [["0.7", "0.3"], ["0.1", "0.2", "0.3"], ["2"]])
-def test_wrong_thresholds_are_status_2(values, capsys):
-    with pytest.raises(SystemExit) as end:
-        liveness_demo.main(["--threshold", *values])
-    assert end.value.code == 2
+def copy_as_keras(trained, folder):
+    path = folder / "liveness.keras"
+    path.write_bytes((trained / "liveness.model").read_bytes())
+    return path
 
 
-def test_both_kinds_of_network_decide_the_same(demo, videos, group_photo, tmp_path):
+def test_all_kinds_of_network_decide_the_same(
+    demo, trained, videos, group_photo, tmp_path
+):
     """On frames with none, one and five faces."""
+    plain = keras.models.load_model(copy_as_keras(trained, tmp_path), compile=False)
+    keras_2.write_hdf5(plain, tmp_path / "tutorials.model")
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "one.mp4").write_bytes((videos / "fake.mp4").read_bytes())
     (folder / "five.jpg").write_bytes(group_photo.read_bytes())
     assert cv2.imwrite(str(folder / "none.png"), np.zeros((90, 90, 3), np.uint8))
     rows = {}
-    for model in ("liveness.model", "liveness.onnx"):
-        log = tmp_path / f"{model}.jsonl"
-        assert demo(folder, "--no-display", "--log", log, model=model)[0] == 0
+    encoder = LabelEncoder().fit(["real", "fake"])
+    (tmp_path / "tutorials.pickle").write_bytes(pickle.dumps(encoder))
+    pairs = {
+        "liveness.model": "le.pickle",
+        "liveness.onnx": "le.pickle",
+        tmp_path / "tutorials.model": tmp_path / "tutorials.pickle",
+    }
+    for model, le in pairs.items():
+        log = tmp_path / f"{len(rows)}.jsonl"
+        status, _, error = demo(
+            folder, "--no-display", "--log", log, model=model, le=le
+        )
+        assert status == 0, error
         rows[model] = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(rows["liveness.model"]) >= 125
-    for one, other in zip(*rows.values(), strict=True):
-        assert one["decision"] == other["decision"]
-        assert one["p_real"] == pytest.approx(other["p_real"], abs=1e-4)
+    for one, *others in zip(*rows.values(), strict=True):
+        for other in others:
+            assert one["decision"] == other["decision"]
+            assert one["p_real"] == pytest.approx(other["p_real"], abs=1e-4)
+
+
+def test_files_of_two_trainings_are_not_mixed(demo, trained, videos, tmp_path):
+    labels = load_labels(trained / "le.pickle")
+    save_labels(labels._replace(model_sha256="0" * 64), tmp_path / "le.pickle")
+    status, _, error = demo(
+        videos / "real.mp4", "--no-display", le=tmp_path / "le.pickle"
+    )
+    assert status == 1
+    assert "are of different trainings; use the two files of one" in error
 
 
 def test_onnx_needs_neither_tensorflow_nor_scikit_learn(
@@ -390,7 +388,7 @@ def test_onnx_needs_neither_tensorflow_nor_scikit_learn(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 frames" in done.stdout
+    assert "1 frame in" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -398,17 +396,13 @@ def test_onnx_needs_neither_tensorflow_nor_scikit_learn(
 )
 @pytest.mark.timeout(120)
 def test_stopped_in_the_middle_the_video_plays_and_the_log_is_whole(
-    number, status, trained, detector_folder, videos, tmp_path
+    number, status, trained, detector_folder, videos, tmp_path, start_demo
 ):
     out, log = tmp_path / "out.mp4", tmp_path / "log.jsonl"
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", videos / "real.mp4", "-o", out]
     arguments += ["--log", log, "--no-display"]
-    process = subprocess.Popen(
-        [sys.executable, liveness_demo.__file__, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_demo(*arguments)
     while not log.exists() or log.read_bytes().count(b"\n") < 10:
         assert process.poll() is None
     process.send_signal(number)
@@ -425,15 +419,11 @@ def test_stopped_in_the_middle_the_video_plays_and_the_log_is_whole(
 @pytest.mark.parametrize("action", ["Escape", "close"])
 @pytest.mark.timeout(120)
 def test_the_window_ends_a_video_too(
-    action, screen, trained, detector_folder, videos, tmp_path
+    action, screen, trained, detector_folder, videos, start_demo
 ):
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", videos / "real.mp4"]
-    process = subprocess.Popen(
-        [sys.executable, liveness_demo.__file__, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = start_demo(*arguments)
     wait_for_label(screen)
     screen.act(TITLE, action)
     text, _ = process.communicate()

@@ -1,13 +1,34 @@
 import csv
 import multiprocessing
+from contextlib import closing
+from pathlib import Path
 
+from pyimagesearch import manifest
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
-from pyimagesearch.manifest import Manifest, common_margin, read_margins
+from pyimagesearch.frames import Frame
+from pyimagesearch.images import read_image
+from pyimagesearch.manifest import (
+    COLUMNS,
+    CropFolder,
+    Cut,
+    Manifest,
+    common_cut,
+    name_crop,
+    name_source,
+    read_manifest,
+)
 
+import numpy as np
 import pytest
 
 FACE = Face(1, 2, 30, 40, 0.98765)
+
+
+def note(folder, *names, source="a", frame=1, margin=0.0, detector="res10"):
+    with closing(Manifest(folder)) as manifest:
+        for name in names:
+            manifest.add(name, source, frame, FACE, margin, detector)
 
 
 def read_rows(folder):
@@ -16,7 +37,7 @@ def read_rows(folder):
 
 
 def test_a_line_says_where_a_crop_was_cut_from(tmp_path):
-    Manifest(tmp_path).add("a_000016.png", "a", 16, FACE, 0.5)
+    note(tmp_path, "a_000016.png", source="a", frame=16, margin=0.5, detector="YuNet")
     assert read_rows(tmp_path) == [
         {
             "file": "a_000016.png",
@@ -28,31 +49,27 @@ def test_a_line_says_where_a_crop_was_cut_from(tmp_path):
             "bottom": "40",
             "confidence": "0.9877",
             "margin": "0.5",
+            "detector": "YuNet",
         }
     ]
 
 
 def test_a_crop_is_noted_once(tmp_path):
     for _ in range(2):
-        manifest = Manifest(tmp_path)
-        manifest.add("a.png", "a", 1, FACE, 0.25)
-        manifest.add("a.png", "a", 1, FACE, 0.25)
+        note(tmp_path, "a.png", "a.png", margin=0.25)
     assert len(read_rows(tmp_path)) == 1
-    assert read_margins(tmp_path) == {"a.png": 0.25}
+    assert read_manifest(tmp_path) == {"a.png": Cut(0.25)}
 
 
 def test_odd_names_come_back(tmp_path):
     names = ['quo"te, comma.png', "new\nline.png", "größe.png"]
-    manifest = Manifest(tmp_path)
-    for name in names:
-        manifest.add(name, "a", 1, FACE, 0.0)
-    assert list(read_margins(tmp_path)) == names
+    note(tmp_path, *names)
+    assert list(read_manifest(tmp_path)) == names
 
 
 def write_many(folder, writer):
-    manifest = Manifest(folder)
-    for number in range(200):
-        manifest.add(f"{writer}_{number:06d}.png", "x" * 100, number, FACE, 0.5)
+    names = [name_crop(str(writer), number) for number in range(200)]
+    note(folder, *names, source="x" * 100, margin=0.5)
 
 
 def test_programs_that_write_at_once_lose_and_tear_nothing(tmp_path):
@@ -78,22 +95,98 @@ def test_programs_that_write_at_once_lose_and_tear_nothing(tmp_path):
 def test_another_crops_csv_is_refused(content, tmp_path):
     (tmp_path / "crops.csv").write_bytes(content)
     with pytest.raises(UserError, match=r"crops\.csv: not a list of crops"):
-        read_margins(tmp_path)
+        read_manifest(tmp_path)
 
 
 def test_crops_without_a_manifest_have_no_margin(tmp_path):
-    assert read_margins(tmp_path) == {}
-    assert common_margin([tmp_path / "0.png"]) == 0
-    assert common_margin([]) == 0
+    assert read_manifest(tmp_path) == {}
+    assert common_cut([tmp_path / "0.png"]) == Cut()
+    assert common_cut([]) == Cut()
 
 
 def test_different_margins_are_refused_with_an_example_of_each(tmp_path):
     for label, margin in (("real", 0.5), ("fake", 0.25)):
         (tmp_path / label).mkdir()
-        Manifest(tmp_path / label).add("a.png", "a", 1, FACE, margin)
+        note(tmp_path / label, "a.png", margin=margin)
     real, fake = tmp_path / "real" / "a.png", tmp_path / "fake" / "a.png"
-    assert common_margin([real]) == 0.5
+    assert common_cut([real]) == Cut(0.5)
     with pytest.raises(UserError, match=r"real/a\.png .* 0\.5, .*fake/a\.png .* 0\.25"):
-        common_margin([real, fake])
+        common_cut([real, fake])
     with pytest.raises(UserError, match=r"margin 0;"):
-        common_margin([real, tmp_path / "real" / "unlisted.png"])
+        common_cut([real, tmp_path / "real" / "unlisted.png"])
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("real/anna-kitchen_000016.png", "anna-kitchen"),
+        ("real/anna_1_000016.png", "anna_1"),
+        ("real/anna_000016-2.png", "anna"),
+        ("real/a_1234567.png", "a"),
+        ("real/0.png", "real"),
+        ("real/a_16.png", "real"),
+        ("real/bob/0.png", "real/bob"),
+    ],
+)
+def test_the_source_is_told_from_the_name(name, source):
+    assert name_source(Path("data") / name, Path("data")) == source
+
+
+@pytest.mark.parametrize("source", ["anna", "anna_1", "anna_000016", "anna-2", "7"])
+@pytest.mark.parametrize(("frame", "place"), [(1, 1), (16, 2), (1_234_567, 12)])
+def test_a_crops_name_tells_its_source(source, frame, place):
+    name = name_crop(source, frame, place)
+    assert name_source(Path("data/real") / name, Path("data")) == source
+
+
+def test_the_names_are_the_tutorials_with_the_source_before_the_number():
+    assert name_crop("anna", 16) == "anna_000016.png"
+    assert name_crop("anna", 16, 3) == "anna_000016-3.png"
+
+
+def count_open_files(folder):
+    paths = Path("/proc/self/fd").iterdir()
+    return sum(path.resolve().is_relative_to(folder) for path in paths if path.exists())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="asks Linux")
+def test_a_manifest_opens_its_file_once_and_closes_it(tmp_path):
+    manifest = Manifest(tmp_path)
+    for number in range(5):
+        manifest.add(name_crop("a", number), "a", number, FACE, 0.0, "res10")
+        assert count_open_files(tmp_path) == 1
+    manifest.close()
+    assert count_open_files(tmp_path) == 0
+
+
+def test_a_manifest_that_nothing_was_added_to_makes_no_file(tmp_path):
+    note(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crop_that_another_program_writes_meanwhile_is_kept(tmp_path, monkeypatch):
+    frame = Frame(np.full((90, 90, 3), 7, np.uint8), "a", 16, 0.6, 25.0)
+    with closing(CropFolder(tmp_path, 0.0, "res10")) as folder:
+        crop = folder.cut(frame.image, FACE)
+        path = folder.save(crop, frame, 1, FACE)
+        assert path == tmp_path / "a_000016.png"
+        assert folder.save(crop, frame, 1, FACE) is None
+        with pytest.raises(UserError, match="shows something else"):
+            folder.save(crop + 1, frame, 1, FACE)
+        # It comes between the look and the writing.
+        monkeypatch.setattr(manifest, "write_new", lambda *_: False)
+        answers = iter([False, True])
+        monkeypatch.setattr(folder, "_holds", lambda *_: next(answers))
+        assert folder.save(crop, frame, 2, FACE) is None
+    np.testing.assert_array_equal(read_image(path), frame.image[2:40, 1:30])
+
+
+def test_a_manifest_of_before_gets_its_new_column(tmp_path):
+    old = ",".join(COLUMNS[:-1])
+    (tmp_path / "crops.csv").write_text(f"{old}\nb.png,b,1,1,2,30,40,0.9,0\n")
+    with closing(Manifest(tmp_path)) as lines:
+        lines.add("a.png", "a", 1, FACE, 0.0, "YuNet")
+    assert read_manifest(tmp_path) == {
+        "b.png": (0.0, "res10"),
+        "a.png": (0.0, "YuNet"),
+    }

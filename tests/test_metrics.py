@@ -1,13 +1,13 @@
 import json
 import math
 
+from pyimagesearch.evaluation import format_evaluation
+from pyimagesearch.labels import BONA_FIDE
 from pyimagesearch.metrics import (
-    BONA_FIDE,
     Rate,
     apcer,
     bpcer,
     bpcer_at_apcer,
-    describe,
     equal_error,
     evaluate,
 )
@@ -75,11 +75,14 @@ def test_rates_agree_with_scikit_learn(attacks, bona_fides, decimals):
     assert eer.rate == pytest.approx(((fpr + 1 - tpr) / 2)[best].min())
 
     for limit in (0.05, 0.01):
-        rate = bpcer_at_apcer(attacks, bona_fides, limit)
+        found = bpcer_at_apcer(attacks, bona_fides, limit)
         if len(attacks) < 1 / limit:
-            assert rate is None
+            assert found is None
         else:
+            rate, threshold = found
             assert rate.value == pytest.approx((1 - tpr)[fpr <= limit].min())
+            assert rate == bpcer(bona_fides, threshold)
+            assert apcer(attacks, threshold).value <= limit
 
     labels = np.where(truth == 1, BONA_FIDE, "fake")
     sources = np.array(["one"] * len(truth))
@@ -155,7 +158,7 @@ def test_only_one_kind_of_crops(labels, missing):
         assert frames["worst_instrument"] is None
     else:
         assert frames["bpcer"]["rate"] is None
-    text = describe(evaluation, "fixed beforehand")
+    text = format_evaluation(evaluation, "fixed beforehand")
     assert "ACER" not in text
     assert "optimistic" not in text
     json.dumps(evaluation, allow_nan=False)
@@ -169,10 +172,11 @@ def test_the_text_says_where_thresholds_come_from():
         np.array([f"v{i // 30}" for i in range(150)]),
         0.5,
     )
-    text = describe(evaluation, "fixed beforehand")
+    text = format_evaluation(evaluation, "fixed beforehand")
     assert text.startswith("threshold 0.500, fixed beforehand\n")
-    assert "EER*" in text
-    assert "BPCER at APCER 1 %*" in text
+    assert text.count("EER") == text.count("AUC") == 1
+    assert "BPCER at APCER 1 %" in text
     assert text.endswith("chosen on these very crops: optimistic")
+    assert "EER" not in format_evaluation(evaluation, "fixed", with_ranking=False)
     assert "mean of its 4 sources" in text
     json.dumps(evaluation, allow_nan=False)

@@ -1,11 +1,13 @@
 import gather_examples
 import liveness_demo
 import train
-from pyimagesearch.artifacts import load_classifier
+from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.dataset import load_dataset
-from pyimagesearch.faces import detect_faces
-from pyimagesearch.frames import open_frames, read_image
+from pyimagesearch.faces import Detectors
+from pyimagesearch.images import read_image
+from pyimagesearch.models import load_classifier
 from pyimagesearch.preprocessing import preprocess, scale
+from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ def run(command, *arguments):
 
 @pytest.mark.parametrize("margin", [0, 0.5])
 def test_a_face_is_the_same_all_the_way(
-    margin, videos, detector, detector_folder, tmp_path, monkeypatch, capsys
+    margin, videos, detector_folder, tmp_path, monkeypatch, capsys
 ):
     """Gather, train and demo, as commands; the demo is not told the margin."""
     monkeypatch.chdir(tmp_path)
@@ -26,7 +28,7 @@ def test_a_face_is_the_same_all_the_way(
         options = ["-d", detector_folder, "--margin", margin, "-s", "8"]
         video, folder = videos / f"{label}.mp4", f"dataset/{label}"
         run(gather_examples, "-i", video, "-o", folder, *options)
-    run(train, "--epochs", 1)
+    run(train, "--epochs", 1, "--folds", 1)
     options = ["-d", detector_folder, "--no-display"]
     run(liveness_demo, "-i", videos / "real.mp4", "-o", "out.mp4", *options)
     assert "120 frames" in capsys.readouterr().out
@@ -39,13 +41,13 @@ def test_a_face_is_the_same_all_the_way(
     spying = network._replace(predict=lambda x: seen.append(x) or network.predict(x))
     dataset = load_dataset(tmp_path / "dataset")
     trained_on = dict(zip(dataset.paths, dataset.crops, strict=True))
-    judge = liveness_demo.Judge(spying, labels)
+    classifier = FaceClassifier(spying, labels, Detectors(detector_folder))
     for frame in open_frames(str(videos / "real.mp4"), skip=8):
-        judge(frame, detect_faces(detector, frame.image)[0])
+        classifier(frame.image, frame.time)
         path = tmp_path / "dataset" / "real" / f"real_{frame.number:06d}.png"
-        surest = seen.pop()[0]
-        np.testing.assert_array_equal(surest, scale(trained_on[path]))
-        np.testing.assert_array_equal(surest, preprocess([read_image(path)])[0])
+        most_confident = seen.pop()[0]
+        np.testing.assert_array_equal(most_confident, scale(trained_on[path]))
+        np.testing.assert_array_equal(most_confident, preprocess([read_image(path)])[0])
 
 
 def test_the_margin_doubles_the_box_but_stays_in_the_frame(

@@ -1,11 +1,19 @@
 from pathlib import Path
 
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.plots import ATTACK_COLOR, REAL_COLOR, plot_report
+from pyimagesearch.plots import (
+    ATTACK_COLOR,
+    REAL_COLOR,
+    plot_hardest,
+    plot_report,
+    plot_roc,
+    plot_training,
+)
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 HISTORY = {key: [0.9, 0.5] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
 
@@ -17,7 +25,7 @@ def make_dataset(folder, labels):
         assert cv2.imwrite(str(path), np.full((50, 40, 3), 90, np.uint8))
         paths.append(path)
     crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
-    return Dataset(crops, np.array(labels), np.array(labels), paths, 0.0)
+    return Dataset(crops, np.array(labels), np.array(labels), paths, 0.0, "res10")
 
 
 def has_color(image, color):
@@ -38,7 +46,7 @@ def test_a_picture_of_everything_there_is(labels, history, columns, tmp_path):
     dataset = make_dataset(tmp_path, labels)
     scores = np.linspace(0, 1, len(labels))
     path = tmp_path / "plot.of.all"
-    plot_report(path, history, scores, dataset)
+    plot_report(path, [history] * bool(history), scores, dataset)
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (800, 500 * columns, 3)
     # The titles of the crops have the colours of their classes.
@@ -49,6 +57,34 @@ def test_a_picture_of_everything_there_is(labels, history, columns, tmp_path):
 
 def test_without_scores_the_curves_stay(tmp_path):
     dataset = make_dataset(tmp_path, ["live", "fake"])
-    plot_report(tmp_path / "plot.png", HISTORY, None, dataset)
+    plot_report(tmp_path / "plot.png", [HISTORY], None, dataset)
     assert cv2.imread(str(tmp_path / "plot.png")).shape == (450, 500, 3)
     assert not Path("plot.png").exists()
+
+
+def test_curves_of_folds_are_stretched_to_one_length_and_averaged():
+    axes = Figure().subplots()
+    short = {"loss": [0.8, 0.4], "val_loss": [None, 0.5]}
+    long = {"loss": [1.0, 0.8, 0.6, 0.4], "val_loss": [None, 0.7, None, 0.3]}
+    plot_training(axes, [short, long])
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(lines["train_loss"], [0.8, 0.4])
+    np.testing.assert_allclose(lines["val_loss"][-1], 0.4)
+    assert "mean of 2 folds" in axes.get_xlabel()
+
+
+def test_only_crops_on_the_wrong_side_are_called_wrong(tmp_path):
+    dataset = make_dataset(tmp_path, ["real", "real", "fake"])
+    figure = Figure()
+    is_real = dataset.labels == "real"
+    plot_hardest(figure, np.array([0.9, 0.3, 0.1]), is_real, dataset.paths)
+    assert "1 of 3 are on the wrong side" in figure.get_suptitle()
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert [title.endswith("WRONG") for title in titles] == [True, False, False]
+
+
+def test_the_point_at_the_threshold_is_where_both_rates_are():
+    axes = Figure().subplots()
+    plot_roc(axes, np.array([0.9, 0.3, 0.6, 0.1]), np.array([True, True, False, False]))
+    (point,) = [line for line in axes.lines if line.get_marker() == "o"]
+    assert (float(point.get_xdata()[0]), float(point.get_ydata()[0])) == (50, 50)

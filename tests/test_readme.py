@@ -9,7 +9,7 @@ import train
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text().replace("\\\n", " ")
 SCRIPTS = {
     "gather_examples.py": gather_examples,
     "train.py": train,

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from pyimagesearch.console import exit_status, info
 from pyimagesearch.fetch import fetch
-from pyimagesearch.frames import Frame, open_frames
+from pyimagesearch.frames import Frame
 from pyimagesearch.outputs import video_file
+from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np

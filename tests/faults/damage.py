@@ -1,4 +1,4 @@
-"""What the tests of bad days share: `make test-faults` tries more of everything."""
+"""What the fault tests share: `make test-faults` tries more of everything."""
 
 import os
 import random

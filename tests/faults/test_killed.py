@@ -10,8 +10,9 @@ import time
 import zipfile
 from contextlib import suppress
 
-from pyimagesearch.artifacts import load_classifier, load_labels
-from pyimagesearch.frames import read_image
+from pyimagesearch.images import read_image
+from pyimagesearch.labels import load_labels
+from pyimagesearch.models import load_classifier
 
 import cv2
 import pytest
@@ -61,10 +62,10 @@ def test_saving_killed_at_any_moment_leaves_the_old_file_or_the_new(tmp_path):
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pyimagesearch.artifacts import replacing\n"
+        "from pyimagesearch.files import atomic_write\n"
         "print(flush=True)\n"
         "for i in range(10_000):\n"
-        "    with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "        with temporary.open('wb') as file:\n"
         "            for _ in range(20):\n"
         "                file.write(b'%d' % (i % 10) * 100_000)\n"
@@ -87,7 +88,7 @@ def test_saving_killed_at_any_moment_leaves_the_old_file_or_the_new(tmp_path):
 TRAININGS = """
 import os, sys
 import train
-from pyimagesearch import augmentation, backend, evaluation, livenessnet, plots
+from pyimagesearch import evaluation, models, plots, training
 import tf2onnx
 for _ in sys.stdin:
     child = os.fork()
@@ -113,7 +114,7 @@ def test_training_killed_at_any_moment_leaves_old_files_or_new(dataset, tmp_path
         }.items()
     }
     arguments = [str(argument) for pair in paths.items() for argument in pair]
-    arguments += ["-d", str(dataset), "--epochs", "1"]
+    arguments += ["-d", str(dataset), "--epochs", "1", "--folds", "2"]
     checks = {
         "-m": lambda path: zipfile.ZipFile(path).testzip() is None,
         "-l": lambda path: load_labels(path).classes == ["fake", "real"],
@@ -188,7 +189,7 @@ def test_the_demo_killed_at_any_moment_leaves_whole_lines_and_videos(
 
 def test_two_trainings_to_one_path_leave_a_network_and_its_labels(dataset, tmp_path):
     arguments = ["-d", dataset, "-m", tmp_path / "m", "-l", tmp_path / "l"]
-    arguments += ["-p", tmp_path / "p.png", "--epochs", 1]
+    arguments += ["-p", tmp_path / "p.png", "--epochs", 1, "--folds", 2]
     trainings = [
         subprocess.Popen(command("train.py", *arguments), stdout=subprocess.DEVNULL)
         for _ in range(2)

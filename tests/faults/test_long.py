@@ -3,11 +3,12 @@
 import os
 from itertools import count
 
-from pyimagesearch.frames import open_frames
+from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
 import pytest
+from conftest import write_video
 from damage import FULL, LINUX, PRINT_PEAK, start_program, tries
 
 # A stub finds a face, as the real one would take an hour; all else is real.
@@ -15,24 +16,25 @@ LONG_DEMO = """
 import os, re, sys, threading
 import liveness_demo
 from pyimagesearch import faces
+from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.faces import Face
 
 face = Face(60, 30, 110, 100, 0.99)
 faces.detect_faces = lambda detector, image, confidence: ([face], 0)
-judge, every = liveness_demo.Judge.__call__, int(sys.argv[1])
-judged = 0
+classify, every = FaceClassifier.classify, int(sys.argv[1])
+classified = 0
 
-def judge_and_note(self, frame, found):
-    global judged
-    judged += 1
-    if judged % every == 0:
+def classify_and_note(self, image, found, seconds):
+    global classified
+    classified += 1
+    if classified % every == 0:
         with open("/proc/self/status") as status:
             resident = re.search(r"VmRSS:\\s+(\\d+)", status.read())[1]
         descriptors = len(os.listdir("/proc/self/fd"))
         print("NOTE", resident, descriptors, threading.active_count(), flush=True)
-    return judge(self, frame, found)
+    return classify(self, image, found, seconds)
 
-liveness_demo.Judge.__call__ = judge_and_note
+FaceClassifier.classify = classify_and_note
 raise SystemExit(liveness_demo.main(sys.argv[2:]))
 """
 
@@ -49,10 +51,7 @@ def test_the_demo_over_many_frames_stays_as_it_is(
     for number in range(frames // 240):
         (one_after_the_other / f"{number}.mp4").symlink_to(carphone)
     images = [frame.image for frame in open_frames(str(carphone))]
-    video = cv2.VideoWriter(str(long), cv2.VideoWriter.fourcc(*"MJPG"), 25, (176, 144))
-    for number in range(frames // 2):
-        video.write(images[number % 120])
-    video.release()
+    write_video(long, [images[number % 120] for number in range(frames // 2)])
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "--no-display"]
     for source in (one_after_the_other, long):
@@ -112,6 +111,8 @@ def test_training_on_100_000_crops_within_a_gigabyte_and_a_half(dataset, tmp_pat
         tmp_path / "l",
         "--epochs",
         1,
+        "--folds",
+        2,
     ]
     arguments += ["-p", tmp_path / "p.png"]
     program = "import sys, train\nassert not train.main(sys.argv[1:])\n"

@@ -7,7 +7,7 @@ import gather_examples
 import cv2
 import numpy as np
 import pytest
-from damage import LINUX, PRINT_PEAK, start_program, tries
+from damage import LINUX, PRINT_PEAK, run, start_program, tries
 from PIL import Image
 
 # In a process of its own, so that its memory can be told from that of other tests.
@@ -15,7 +15,7 @@ READ_DAMAGED_MEDIA = """
 import sys, time
 from pathlib import Path
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import open_frames
+from pyimagesearch.sources import open_frames
 from damage import mutate
 
 path = Path(sys.argv[1])
@@ -55,7 +55,7 @@ def test_damaged_media_are_read_or_refused(kind, face_image, carphone, tmp_path)
 
 
 def test_a_folder_of_odd_files_is_gone_through(
-    face_image, carphone, detector_folder, tmp_path, capfd
+    face_image, carphone, detector_folder, tmp_path
 ):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -80,8 +80,9 @@ def test_a_folder_of_odd_files_is_gone_through(
         (folder / name).write_text("Dear diary, " * 100)
     (folder / "half.mp4").write_bytes(carphone.read_bytes()[:-9000])
     arguments = ["-i", folder, "-o", tmp_path / "out", "-d", detector_folder]
-    assert gather_examples.main([str(argument) for argument in arguments]) == 0
-    _, error = capfd.readouterr()
+    done = run("gather_examples.py", *arguments)
+    assert done.returncode == 0
+    error = done.stderr
     crops = {path.name.rsplit("_", 1)[0] for path in (tmp_path / "out").glob("*.png")}
     expected = {Path(name).stem for name in good if "animated" not in name}
     assert crops == expected | {"animated-png", "animated-webp", "video"}
@@ -139,7 +140,7 @@ def test_a_picture_of_too_many_pixels_is_refused(tmp_path):
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pyimagesearch.frames import read_image\n"
+        "from pyimagesearch.images import read_image\n"
         "assert read_image(Path(sys.argv[1])) is None\n"
     )
     process = start_program(program + PRINT_PEAK, path)

@@ -7,9 +7,10 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from pyimagesearch.artifacts import load_classifier, load_labels, load_network
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import load_detector
+from pyimagesearch.detectors import load_detector
+from pyimagesearch.labels import load_labels
+from pyimagesearch.models import load_classifier, load_network
 
 import cv2
 import h5py
@@ -256,7 +257,7 @@ def test_code_in_hdf5_is_refused_and_not_run(hdf5, tmp_path, monkeypatch):
 READ_DAMAGED_MODELS = """
 import sys, time
 from pathlib import Path
-from pyimagesearch.artifacts import load_network
+from pyimagesearch.models import load_network
 from pyimagesearch.console import UserError
 from damage import mutate
 

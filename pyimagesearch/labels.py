@@ -1,0 +1,205 @@
+"""le.pickle: the names of the network's outputs, and how faces were cut for it.
+
+It is a pickled scikit-learn LabelEncoder, as the tutorial's is. What else the demo must
+know stands beside its `classes_` as plain attributes, which an encoder from elsewhere
+lacks. It is read back without running anything that is in it.
+"""
+
+import argparse
+import io
+import json
+import pickle
+import pickletools
+from pathlib import Path
+from typing import NamedTuple
+
+from pyimagesearch.console import UserError, fraction
+from pyimagesearch.files import atomic_write
+
+BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
+SIZE_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
+
+
+class Labels(NamedTuple):
+    """What `le.pickle` says."""
+
+    classes: list[str]
+    """Name of each of the network's outputs, in order."""
+    margin: float = 0.0
+    """What the faces' boxes were grown by, as a share of their size."""
+    detector: str = "res10"
+    """Which face detector found most faces of the training."""
+    threshold: float | None = None
+    """Probability of real with equal errors on the held-out crops of the training."""
+    learnt: list[str] | None = None
+    """By `dataset.digest_sources`: what the network was trained on."""
+    model_sha256: str | None = None
+    """Of the liveness.model of the same training."""
+    onnx_sha256: str | None = None
+    """Of the ONNX file that was exported in it."""
+
+
+def as_label(name: str) -> str:
+    """Take a class's name as it is, but for Real or REAL."""
+    return BONA_FIDE if name.lower() == BONA_FIDE else name
+
+
+def save_labels(labels: Labels, path: Path) -> None:
+    """Pickle the labels as a fitted scikit-learn LabelEncoder, as the tutorial does."""
+    import numpy as np
+    from sklearn.preprocessing import LabelEncoder
+
+    encoder = LabelEncoder()
+    encoder.classes_ = np.array(labels.classes)
+    for name, value in labels._asdict().items():
+        if name != "classes" and value is not None:
+            setattr(encoder, name, value)
+    with atomic_write(path) as temporary:
+        # The newest protocol that every Python since 3.4 reads.
+        temporary.write_bytes(pickle.dumps(encoder, protocol=4))
+
+
+def load_labels(path: Path) -> Labels:
+    """Read the labels out of a pickled LabelEncoder, from any scikit-learn.
+
+    Nothing that the file names is imported or called, and scikit-learn need not be
+    installed.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or holds anything else than a fitted LabelEncoder of
+        text labels.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
+    except FileNotFoundError:
+        raise UserError(f"no labels {path}; run train.py first") from None
+    try:
+        return _parse_labels(content)
+    except Exception as error:  # a pickle can fail in every way there is
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise UserError(
+            f"{path}: not the labels that train.py writes: {reason}"
+        ) from None
+
+
+def read_threshold(report: Path, point: str) -> float:
+    """Read a threshold that train.py found.
+
+    Parameters
+    ----------
+    report : Path
+        What --report of a training or an evaluation wrote.
+    point : str
+        "eer" for that of equal error, "apcer5" for that which 5 % of attacks pass.
+
+    Raises
+    ------
+    UserError
+        When the file is no report of train.py, or holds no such threshold.
+    """
+    try:
+        return fraction(str(json.loads(report.read_text())["thresholds"][point]))
+    except (ValueError, KeyError, TypeError, argparse.ArgumentTypeError):
+        raise UserError(
+            f"{report}: no report with a threshold {point}; train.py --report writes "
+            "one where there are crops enough"
+        ) from None
+
+
+def _parse_labels(content: bytes) -> Labels:
+    if content.startswith((b"PK", b"\x89HDF")):
+        raise ValueError("it is a model; are --model and --le swapped?")
+    if len(content) > SIZE_LIMIT:
+        raise ValueError("too large")
+    # A damaged pickle may number its memo in billions, which costs gigabytes.
+    for opcode, argument, _ in pickletools.genops(content):
+        if "PUT" in opcode.name and argument > len(content):
+            raise ValueError("it is damaged")
+    encoder = _RecordUnpickler(io.BytesIO(content), encoding="latin1").load().state
+    numbers = {
+        name: float(encoder[name])
+        for name in ("margin", "threshold")
+        if encoder.get(name) is not None
+    }
+    if not all(0 <= value <= 1 for value in numbers.values()):
+        raise ValueError(f"out of range: {numbers}")
+    texts = {
+        name: str(encoder[name])
+        for name in ("detector", "model_sha256", "onnx_sha256")
+        if encoder.get(name) is not None
+    }
+    classes = [as_label(name) for name in _read_strings(encoder["classes_"])]
+    learnt = encoder.get("learnt")
+    if learnt is not None:
+        learnt = [str(digest) for digest in learnt]
+    return Labels(classes, **numbers, learnt=learnt, **texts)
+
+
+class _Record:
+    """Stands for an object in a pickle: what it is made from, and its state."""
+
+    def __new__(cls, *arguments):
+        record = super().__new__(cls)
+        record.arguments = arguments
+        record.state = None
+        return record
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _RecordUnpickler(pickle.Unpickler):
+    """Unpickles a LabelEncoder into records; any other name ends the reading."""
+
+    # All that such a pickle names, under NumPy 1 and 2 and scikit-learn from 0.19 on.
+    NAMES = frozenset(
+        {
+            "sklearn.preprocessing.label.LabelEncoder",
+            "sklearn.preprocessing._label.LabelEncoder",
+            "numpy.dtype",
+            "numpy.ndarray",
+            "numpy.core.multiarray._reconstruct",
+            "numpy._core.multiarray._reconstruct",
+            "numpy.core.numeric._frombuffer",
+            "numpy._core.numeric._frombuffer",
+            "_codecs.encode",
+            "copyreg._reconstructor",
+            "copy_reg._reconstructor",
+            "builtins.object",
+            "__builtin__.object",
+        }
+    )
+
+    def find_class(self, module, name):
+        if f"{module}.{name}" not in self.NAMES:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return type(name, (_Record,), {})
+
+
+def _read_strings(array: _Record) -> list[str]:
+    """Read the texts of a pickled NumPy array of one dimension."""
+    if array.state:
+        _, shape, dtype, _, content = array.state
+    else:  # protocol 5
+        content, dtype, shape, _ = array.arguments
+    if isinstance(content, _Record):  # protocols 0 to 2: bytes as encoded text
+        content = content.arguments[0].encode("latin1")
+    code = dtype.arguments[0].lstrip("<>=|")
+    if code.startswith("U"):
+        width = int(code[1:])
+        text = bytes(content).decode(
+            "utf-32-be" if dtype.state[1] == ">" else "utf-32-le"
+        )
+        content = [
+            text[start : start + width].rstrip("\0")
+            for start in range(0, len(text), width)
+        ]
+    content = list(content)
+    if shape != (len(content),):
+        raise ValueError("classes_ has another shape than it says")
+    if not content or not all(isinstance(label, str) for label in content):
+        raise ValueError("classes_ is not a list of texts")
+    return content

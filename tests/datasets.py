@@ -1,0 +1,48 @@
+"""Datasets without pictures."""
+
+from pathlib import Path
+
+from pyimagesearch.dataset import Dataset
+
+import numpy as np
+
+
+def make_labels(**sources):
+    """Labels and sources of crops: make_labels(real={"a": 10}, ...)."""
+    rows = [
+        (label, source)
+        for label, counts in sources.items()
+        for source, count in counts.items()
+        for _ in range(count)
+    ]
+    labels, names = zip(*rows, strict=True)
+    return np.array(labels), np.array(names)
+
+
+def random_dataset(rng):
+    """Draw how many crops there are of which sources of which classes."""
+    persons = [f"person{number}" for number in range(rng.integers(1, 12))]
+    most = rng.choice([1, 3, 30])
+    classes = ["real", "fake", "print"][: rng.integers(2, 4)]
+    counts = {
+        label: {
+            f"{person}-{label}" if rng.random() < 0.5 else person: rng.integers(
+                1, most + 1
+            )
+            for person in persons
+            if rng.random() < 0.7
+        }
+        or {"only": 2}
+        for label in classes
+    }
+    for sources in counts.values():
+        if sum(sources.values()) < 2:
+            sources["more"] = 2
+    return make_labels(**counts)
+
+
+def make_dataset(labels, sources):
+    crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
+    crops[:, 0, 0, 0] = np.arange(len(labels)) % 256
+    paths = [Path(f"{number}.png") for number in range(len(labels))]
+    return Dataset(crops, labels, sources, paths, 0.25, "res10")

@@ -1,0 +1,271 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pyimagesearch.classifier import FaceClassifier, decide
+from pyimagesearch.console import UserError
+from pyimagesearch.faces import Detectors, crop_face, detect_faces
+from pyimagesearch.images import read_image
+from pyimagesearch.labels import Labels, save_labels
+from pyimagesearch.models import Network
+from pyimagesearch.sources import open_frames
+
+import cv2
+import numpy as np
+import pytest
+
+
+class FixedNetwork:
+    """Stands for a network whose probabilities are known."""
+
+    def __init__(self, *rows):
+        self.rows = np.array(rows, np.float32)
+        self.calls = []
+
+    def predict(self, batch):
+        self.calls.append(batch.shape)
+        return self.rows[: len(batch)]
+
+
+def make_classifier(fixed, classes=("fake", "real"), detectors=None, **options):
+    network = Network(fixed.predict, height=32, width=32, classes=len(classes))
+    return FaceClassifier(network, Labels(list(classes)), detectors, **options)
+
+
+@pytest.fixture(scope="module")
+def files(trained, detector_folder):
+    """What FaceClassifier.load takes."""
+    return trained / "liveness.onnx", trained / "le.pickle", detector_folder
+
+
+def test_all_faces_go_into_one_call_of_the_network(detector, group_photo):
+    fixed = FixedNetwork([0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.7, 0.3])
+    image = read_image(group_photo)
+    faces, _ = detect_faces(detector, image)
+    found = make_classifier(fixed).classify(image, faces, 0.0)
+    assert fixed.calls == [(5, 32, 32, 3)]
+    assert [(face.label, round(face.probability, 1)) for face in found] == [
+        ("real", 0.9),
+        ("fake", 0.8),
+        ("real", 0.7),
+        ("fake", 0.6),
+        ("fake", 0.7),
+    ]
+    assert [face.box for face in found] == faces
+    assert [face.track for face in found] == [1, 2, 3, 4, 5]
+    for face, row in zip(found, fixed.rows, strict=True):
+        np.testing.assert_array_equal(face.probabilities, row)
+        np.testing.assert_array_equal(face.crop, crop_face(image, face.box))
+        assert np.shares_memory(face.crop, image)
+
+
+@pytest.mark.parametrize(
+    ("smooth", "expected"), [(0, [0.9, 0.1, 0.9]), (1, [0.9, 0.5, 1.9 / 3])]
+)
+def test_scores_are_averaged_and_each_pictures_own_are_given_too(
+    smooth, expected, detector, face_image
+):
+    faces, _ = detect_faces(detector, face_image)
+    fixed = FixedNetwork()
+    classifier = make_classifier(fixed, smooth=smooth)
+    scores = []
+    for number, p in enumerate([0.9, 0.1, 0.9]):
+        fixed.rows = np.array([[1 - p, p]], np.float32)
+        (face,) = classifier.classify(face_image, faces, number / 25)
+        assert face.probabilities[1] == np.float32(p)
+        assert face.label == ("real" if face.score >= 0.5 else "fake")
+        scores.append(face.score)
+    assert scores == pytest.approx(expected)
+    assert face.track == (1 if smooth else face.track)
+
+
+def test_after_a_reset_nothing_is_left_of_the_faces_before(detector, face_image):
+    faces, _ = detect_faces(detector, face_image)
+    fixed = FixedNetwork([0.1, 0.9])
+    classifier = make_classifier(fixed)
+    classifier.classify(face_image, faces, 0.0)
+    fixed.rows = np.array([[1, 0]], np.float32)
+    classifier.reset()
+    (face,) = classifier.classify(face_image, faces, 0.0)
+    assert (face.track, face.score) == (1, 0)
+
+
+def test_no_face_calls_nothing():
+    fixed = FixedNetwork()
+    classifier = make_classifier(fixed)
+    assert classifier.classify(np.zeros((90, 90, 3), "u1"), [], 0.0) == []
+    assert fixed.calls == []
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "thresholds", "expected"),
+    [
+        ([0.5, 0.5], (0.5, 0.5), ("real", 0.5)),
+        ([0.6, 0.4], (0.5, 0.5), ("fake", 0.6)),
+        ([0.4, 0.6], (0.7, 0.7), ("fake", 0.4)),
+        ([0.4, 0.6], (0.3, 0.7), ("unsure", 0.6)),
+        ([0.3, 0.7], (0.3, 0.7), ("real", 0.7)),
+        ([0.71, 0.29], (0.3, 0.7), ("fake", 0.71)),
+    ],
+)
+def test_thresholds_decide_the_label(probabilities, thresholds, expected):
+    label, score, probability = decide(
+        np.array(probabilities), ["fake", "real"], thresholds
+    )
+    assert (label, probability) == expected
+    assert score == probabilities[1]
+
+
+def test_the_most_probable_attack_or_class_is_named():
+    three = np.array([0.35, 0.25, 0.4])
+    assert decide(three, ["mask", "print", "real"], (0.5, 0.5))[0] == "mask"
+    assert decide(three, ["real", "mask", "print"], (0.3, 0.3))[0] == "real"
+    assert decide(three, ["a", "b", "c"], (0.5, 0.5)) == ("c", 0.4, 0.4)
+
+
+def test_it_finds_and_classifies_the_faces_of_a_picture(files, detector, group_photo):
+    classifier = FaceClassifier.load(*files)
+    image = read_image(group_photo)
+    before = image.copy()
+    found = classifier(image)
+    np.testing.assert_array_equal(image, before)
+    assert [face.box for face in found] == detect_faces(detector, image)[0]
+    assert len(found) == 5
+    for face in found:
+        assert face.label in ("real", "fake")
+        assert face.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert face.score == pytest.approx(face.probabilities[1])
+
+
+def test_text_names_the_files_as_well_as_paths_do(files, face_image):
+    one = FaceClassifier.load(*files)(face_image, 0.0)
+    other = FaceClassifier.load(*map(str, files))(face_image, 0.0)
+    assert len(one) == len(other) == 1
+    assert one[0].score == other[0].score
+
+
+def test_without_a_time_it_is_now(files, face_image, monkeypatch):
+    """A face that is seen twice is followed; seen again after a pause, it is new."""
+    classifier = FaceClassifier.load(*files)
+    tracks = []
+    for now in (1000.0, 1000.1, 1002.0):
+        monkeypatch.setattr("time.monotonic", lambda now=now: now)
+        tracks += [face.track for face in classifier(face_image)]
+    assert tracks == [1, 1, 2]
+
+
+def test_several_cameras_keep_their_tracks_and_scores_apart(files, videos):
+    """Each as if it were alone, in a thread of its own."""
+    frames = {
+        name: list(open_frames(str(videos / f"{name}.mp4"), skip=6))
+        for name in ("real", "fake")
+    }
+
+    def watch(name, classifier):
+        return [
+            (face.track, face.score)
+            for frame in frames[name]
+            for face in classifier(frame.image, frame.time)
+        ]
+
+    alone = {name: watch(name, FaceClassifier.load(*files)) for name in frames}
+    one, other = FaceClassifier.load(*files), FaceClassifier.load(*files)
+    shared = FaceClassifier(one.network, one.labels, one.detectors)
+    cameras = [("real", one), ("fake", other), ("fake", shared), ("real", shared)]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(watch, *zip(*cameras[:3], strict=True)))
+    for (name, _), seen in zip(cameras[:3], together, strict=True):
+        assert {track for track, _ in seen} == {track for track, _ in alone[name]}
+        assert seen == alone[name]
+
+
+def test_a_crop_has_the_pixels_that_gather_saves(files, videos, dataset):
+    classifier = FaceClassifier.load(*files)
+    for frame in open_frames(str(videos / "real.mp4"), skip=20):
+        face, *_ = classifier(frame.image, frame.time)
+        saved = dataset / "real" / f"real_{frame.number:06d}.png"
+        np.testing.assert_array_equal(face.crop, read_image(saved))
+
+
+def test_crops_have_the_margin_of_the_training(trained, detector_folder, face_image):
+    network = FaceClassifier.load(
+        trained / "liveness.onnx", trained / "le.pickle", detector_folder
+    ).network
+    labels = Labels(["fake", "real"], margin=0.25)
+    classifier = FaceClassifier(network, labels, Detectors(detector_folder))
+    (face,) = classifier(face_image)
+    expected = crop_face(face_image, face.box, 0.25)
+    np.testing.assert_array_equal(face.crop, expected)
+    assert face.crop.size > crop_face(face_image, face.box).size
+
+
+def test_options_reach_the_decision(files, group_photo):
+    image = read_image(group_photo)
+    few = FaceClassifier.load(*files, confidence=0.95)(image)
+    assert 0 < len(few) < 5
+    unsure = FaceClassifier.load(*files, thresholds=(0.0, 1.0), smooth=0)(image)
+    assert {face.label for face in unsure if face.score < 1} == {"unsure"}
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "reason"),
+    [
+        (0, "missing.onnx", "no model .*missing.onnx; run train.py first"),
+        (1, "missing.pickle", "no labels .*missing.pickle; run train.py first"),
+        (2, "missing", "no face detector in .*missing"),
+        (0, "text", "text: neither a .keras archive nor"),
+        (1, "text", "text: not the labels"),
+        (1, "other", "not the network that was exported with these labels"),
+    ],
+)
+def test_what_is_wrong_is_an_error_of_one_line(place, name, reason, files, tmp_path):
+    (tmp_path / "text").write_text("hello")
+    save_labels(Labels(["fake", "real"]), tmp_path / "other")
+    arguments = list(files)
+    arguments[place] = tmp_path / name
+    with pytest.raises(UserError, match=reason) as error:
+        FaceClassifier.load(*arguments)
+    assert len(str(error.value).splitlines()) == 1
+
+
+USE = """
+import sys
+from pyimagesearch.classifier import FaceClassifier
+import cv2
+
+def refuse(*_arguments):
+    raise AssertionError("a window")
+
+cv2.imshow = cv2.namedWindow = refuse
+opened = []
+
+def note(event, arguments):
+    if event == "open" and arguments[2] & 3:  # for writing
+        opened.append(arguments[0])
+
+sys.addaudithook(note)
+classifier = FaceClassifier.load(*sys.argv[1:4])
+(face,) = classifier(cv2.imread(sys.argv[4]))
+print(face.label, face.score)
+heavy = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "tqdm", "h5py"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+assert not opened, opened
+"""
+
+
+def test_with_onnx_it_is_light_and_leaves_no_trace(files, face_image, tmp_path):
+    assert cv2.imwrite(str(tmp_path / "face.png"), face_image)
+    done = subprocess.run(
+        [sys.executable, "-c", USE, *map(str, files), "face.png"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    label, score = done.stdout.split()
+    (face,) = FaceClassifier.load(*files)(face_image)
+    assert (label, float(score)) == (face.label, pytest.approx(face.score, abs=1e-6))
+    assert [path.name for path in tmp_path.iterdir()] == ["face.png"]

@@ -1,0 +1,146 @@
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pyimagesearch.console import UserError
+from pyimagesearch.files import (
+    Appender,
+    atomic_write,
+    check_distinct,
+    check_writable,
+    temporary_beside,
+    to_csv,
+    write_new,
+)
+
+import pytest
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".tmp", ".keras"])
+def test_a_temporary_file_is_hidden_beside_its_target_and_gone_in_the_end(
+    suffix, tmp_path
+):
+    names = set()
+    for written in (True, False):
+        with temporary_beside(tmp_path / "file", suffix) as temporary:
+            assert temporary.parent == tmp_path
+            assert temporary.name.startswith(".")
+            assert temporary.suffix == suffix
+            assert not temporary.exists()
+            if written:
+                temporary.touch()
+            names.add(temporary)
+        assert list(tmp_path.iterdir()) == []
+    assert len(names) == 2
+
+
+def test_a_new_file_never_replaces_another(tmp_path):
+    path = tmp_path / "file"
+    assert write_new(path, b"first")
+    assert not write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_those_who_write_a_new_file_at_once_one_wins(tmp_path):
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as threads:
+        contents = [b"%d" % number * 10_000 for number in range(8)]
+        won = list(threads.map(lambda content: write_new(path, content), contents))
+    assert won.count(True) == 1
+    assert path.read_bytes() == contents[won.index(True)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_can_be_written_where_there_are_no_links(tmp_path, monkeypatch):
+    def link(source, target):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    assert write_new(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def append(path, *lines, header=b"a,b\n"):
+    appender = Appender(path, header)
+    for line in lines:
+        appender.add(line)
+    appender.close()
+
+
+def test_lines_are_added_below_one_header(tmp_path):
+    path = tmp_path / "file"
+    append(path, b"1,2\n", b"3,4\n")
+    append(path, b"5,6\n")
+    assert path.read_bytes() == b"a,b\n1,2\n3,4\n5,6\n"
+
+
+def test_a_torn_line_is_ended_before_the_next_one(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a,b\n1,")
+    append(path, b"3,4\n")
+    assert path.read_bytes() == b"a,b\n1,\n3,4\n"
+
+
+def test_an_empty_header_fits_every_file(tmp_path):
+    path = tmp_path / "file"
+    append(path, header=b"")
+    assert path.read_bytes() == b""
+    append(path, b"{}\n", header=b"")
+    append(path, b"[]\n", header=b"")
+    assert path.read_bytes() == b"{}\n[]\n"
+
+
+def test_a_file_with_another_header_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"c,d\n")
+    with pytest.raises(UserError, match="file is there already, with other columns"):
+        Appender(path, b"a,b\n")
+    assert path.read_bytes() == b"c,d\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error():
+    with pytest.raises(OSError, match="No space left"):
+        append(Path("/dev/full"), b"1,2\n", header=b"")
+
+
+def test_a_line_of_csv_is_quoted_where_it_must_be():
+    assert to_csv(["a", 1, 0.5, 'b"c', "d,e", "f\ng", "ü"]) == (
+        'a,1,0.5,"b""c","d,e","f\ng",ü\n'.encode()
+    )
+
+
+def test_the_folder_of_a_result_is_made_before_the_work(tmp_path):
+    check_writable(tmp_path / "a" / "b" / "file")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(UserError, match="is a folder"):
+        check_writable(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="below cannot be written: "):
+        check_writable(tmp_path / "file" / "below")
+
+
+def test_two_flags_that_name_one_file_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_distinct(model=Path("a"), plot=None, report=None, le=Path("b"))
+    with pytest.raises(UserError, match="--model and --le are the same file"):
+        check_distinct(model=Path("a"), le=tmp_path / "x" / ".." / "a")

@@ -1,0 +1,319 @@
+from pyimagesearch.console import UserError
+from pyimagesearch.folds import (
+    group_sources,
+    split_dataset,
+    split_random,
+    split_videos,
+)
+
+import numpy as np
+import pytest
+from datasets import make_dataset, make_labels, random_dataset
+
+
+@pytest.mark.parametrize(
+    ("source", "group"),
+    [
+        ("anna", "anna"),
+        ("anna-real", "anna"),
+        ("fake_anna", "anna"),
+        ("anna-kitchen", "anna-kitchen"),
+        ("real-anna-kitchen", "anna-kitchen"),
+        ("anna_fake_kitchen", "anna-kitchen"),
+        ("real-anna-2", "anna-2"),
+        ("REAL anna", "anna"),
+        ("anna (Fake)", "anna"),
+        ("real2", "2"),
+        ("fake", ""),
+        ("unreal", "unreal"),
+        ("surreal-1", "surreal-1"),
+        ("realise", "realise"),
+        ("anna-fakes", "anna-fakes"),
+        ("größe-real", "größe"),
+        ("realé", "realé"),
+    ],
+)
+def test_a_source_is_grouped_by_what_it_shows(source, group):
+    labels = np.array(["real", "fake"])
+    groups = group_sources(labels, np.array([source, "someone"]))
+    assert groups.tolist() == [group, "someone"]
+
+
+PATTERNS = [
+    "{n}-{c}",
+    "{c}-{n}",
+    "{c}_{n}",
+    "{n}_{c}",
+    "{c} {n}",
+    "{n}.{c}",
+    "{c}--{n}",
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_person_is_one_group_however_her_footage_is_named(seed):
+    rng = np.random.default_rng(seed)
+    classes = ["real", "fake", "fake-print", "c++"]
+    persons = ["anna", "bob-2", "surreal", "Fakeh", "c", "größe 7", "x_y"]
+    named = [
+        (
+            label,
+            rng.choice(PATTERNS).format(n=person, c=rng.choice([label, label.upper()])),
+        )
+        for person in persons
+        for label in classes
+    ]
+    labels, sources = map(np.array, zip(*named, strict=True))
+    groups = group_sources(labels, sources).reshape(len(persons), len(classes))
+    assert [set(row) for row in groups] == [{row[0]} for row in groups]
+    assert len(set(groups[:, 0])) == len(persons)
+
+
+def check_folds(labels, sources, folds, how):
+    """What must hold of every split: see `split_videos`."""
+    groups = group_sources(labels, sources)
+    measured = np.concatenate([fold.test for fold in folds])
+    assert sorted(measured) == list(range(len(labels)))
+    for train, test in folds:
+        assert len(test)
+        assert np.all(np.diff(train) > 0)
+        assert np.all(np.diff(test) > 0)
+        assert not set(train) & set(test)
+        assert set(labels[train]) == set(labels)
+        if how == "whole sources":
+            assert not set(groups[train]) & set(groups[test])
+            assert len(train) + len(test) == len(labels)
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.filterwarnings("error")
+def test_persons_stay_together_and_each_crop_is_measured_once(seed):
+    rng = np.random.default_rng(seed)
+    labels, sources = random_dataset(rng)
+    count = int(rng.integers(2, 6))
+    folds, how = split_videos(labels, sources, count, seed)
+    assert 2 <= len(folds) <= count
+    check_folds(labels, sources, folds, how)
+
+
+def test_whole_sources_make_folds_of_like_sizes():
+    labels, sources = make_labels(
+        real={f"r-{i}x": 20 + i for i in range(8)},
+        fake={f"f-{i}y": 40 - i for i in range(8)},
+    )
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert (len(folds), how) == (4, "whole sources")
+    check_folds(labels, sources, folds, how)
+    for fold in folds:
+        assert set(labels[fold.test]) == {"real", "fake"}
+        assert 0.15 < len(fold.test) / len(labels) < 0.4
+
+
+def test_which_sources_make_a_fold_follows_the_seed():
+    labels, sources = make_labels(
+        real={f"r-{i}x": 10 for i in range(8)}, fake={f"f-{i}y": 10 for i in range(8)}
+    )
+
+    def split(seed):
+        folds, _ = split_videos(labels, sources, 4, seed)
+        return [tuple(fold.test) for fold in folds]
+
+    assert split(1) == split(1)
+    assert split(1) != split(2)
+
+
+@pytest.mark.parametrize("suffixes", [("", ""), ("-real", "-fake"), ("", " FAKE")])
+def test_a_person_in_both_classes_stays_on_one_side(suffixes):
+    """Somebody's real video and the replay of it, both named after them."""
+    real, fake = ({f"person-{i}x{end}": 10 for i in range(8)} for end in suffixes)
+    labels, sources = make_labels(real=real, fake=fake)
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert (len(folds), how) == (4, "whole sources")
+    check_folds(labels, sources, folds, how)
+
+
+def test_two_sources_in_each_class_are_enough():
+    labels, sources = make_labels(real={"a": 30, "b": 9}, fake={"c": 10, "d": 20})
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert how == "whole sources"
+    check_folds(labels, sources, folds, how)
+
+
+def test_two_persons_give_two_folds():
+    people = {"anna": 30, "bob": 20}
+    labels, sources = make_labels(real=people, fake=people)
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert (len(folds), how) == (2, "whole sources")
+    check_folds(labels, sources, folds, how)
+
+
+def test_a_fold_may_lack_a_class_in_its_test():
+    labels, sources = make_labels(
+        real={"a": 30, "b": 30}, fake={f"f-{i}x": 10 for i in range(6)}
+    )
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert (len(folds), how) == (4, "whole sources")
+    check_folds(labels, sources, folds, how)
+    assert sum("real" not in labels[fold.test] for fold in folds) == 2
+
+
+def test_three_classes_are_all_learnt_in_every_fold():
+    labels, sources = make_labels(
+        fake={f"f-{i}x": 5 for i in range(4)},
+        print={f"p-{i}x": 9 for i in range(3)},
+        real={f"r-{i}x": 20 for i in range(6)},
+    )
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert how == "whole sources"
+    check_folds(labels, sources, folds, how)
+
+
+def test_a_thousand_sources_of_one_crop_are_split():
+    singles = [{f"{label}-{i}x": 1 for i in range(500)} for label in "ab"]
+    labels, sources = make_labels(real=singles[0], fake=singles[1])
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert [len(fold.test) for fold in folds] == [250] * 4
+    assert how == "whole sources"
+    check_folds(labels, sources, folds, how)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("crops", [1, 2])
+@pytest.mark.filterwarnings("error")
+def test_as_few_sources_as_there_can_be_are_split(most, crops):
+    """Fewer crops in a class than folds: what remains of an afternoon's try."""
+    own = [
+        {f"{label}-{i}x": crops for i in range(max(most, 3 - crops))} for label in "ab"
+    ]
+    labels, sources = make_labels(real=own[0], fake=own[1])
+    folds, how = split_videos(labels, sources, 4, 0)
+    check_folds(labels, sources, folds, how)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_fewer_crops_than_folds_is_split_without_a_word_of_scikit_learns():
+    labels, sources = make_labels(
+        real={"anna": 50, "bob": 40, "carla": 9}, fake={"dan": 1, "eve": 1, "finn": 1}
+    )
+    folds, how = split_videos(labels, sources, 4, 0)
+    check_folds(labels, sources, folds, how)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_one_source_in_a_class_gives_blocks_with_a_gap(count):
+    labels, sources = make_labels(real={"a": 100}, fake={"b": 60, "c": 40})
+    folds, how = split_videos(labels, sources, count, 0)
+    assert (len(folds), how) == (count, "blocks of frames")
+    check_folds(labels, sources, folds, how)
+    for train, test in folds:
+        for source in "abc":
+            own = np.flatnonzero(sources == source)
+            block = np.intersect1d(own, test)
+            assert len(block) == len(own) / count
+            assert block[-1] - block[0] == len(block) - 1
+            learnt = np.intersect1d(own, train)
+            nearest = min(abs(learnt[:, None] - block[None]).ravel())
+            assert nearest > len(own) * 0.05
+            assert len(learnt) + len(block) >= len(own) * 0.9
+
+
+@pytest.mark.parametrize("crops", [2, 3, 4, 5, 9])
+def test_few_crops_leave_some_on_both_sides(crops):
+    labels, sources = make_labels(real={"a": crops}, fake={"b": crops})
+    folds, how = split_videos(labels, sources, 4, 0)
+    check_folds(labels, sources, folds, how)
+    assert set(labels[folds[0].test]) == {"real", "fake"}
+
+
+def test_photographs_of_one_crop_each_go_with_a_video():
+    labels, sources = make_labels(
+        real={"video": 40}, fake={f"photo-{i}x": 1 for i in range(20)}
+    )
+    folds, how = split_videos(labels, sources, 4, 0)
+    assert how == "blocks of frames"
+    check_folds(labels, sources, folds, how)
+    for fold in folds:
+        assert set(labels[fold.test]) == {"real", "fake"}
+
+
+@pytest.mark.parametrize(
+    "split", [split_random, lambda a, seed: split_videos(a, a, 4, seed)]
+)
+def test_a_class_of_one_crop_is_named(split):
+    labels = np.array(["real"] * 9 + ["fake"])
+    with pytest.raises(UserError, match="1 crop of fake"):
+        split(labels, 0)
+
+
+def test_random_keeps_the_shares_of_the_classes():
+    labels = np.array(["real"] * 100 + ["fake"] * 20)
+    train, test = split_random(labels, 42)
+    assert (labels[test] == "fake").sum() == 5
+    assert len(test) == 30
+    assert not set(train) & set(test)
+    assert len(split_random(np.array(list("aabbcc")), 0).test) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "folds", "how"),
+    [
+        ("video", 4, 4, "whole sources"),
+        ("video", 2, 2, "whole sources"),
+        ("video", 1, 1, "whole sources"),
+        ("random", 4, 1, "crops at random"),
+        ("random", 1, 1, "crops at random"),
+    ],
+)
+def test_the_split_that_was_asked_for_is_made_and_said(kind, count, folds, how, capsys):
+    labels, sources = make_labels(
+        real={f"r-{i}x": 10 for i in range(4)}, fake={f"f-{i}x": 10 for i in range(4)}
+    )
+    dataset = make_dataset(labels, sources)
+    split, said = split_dataset(dataset, kind, count, 0)
+    assert (len(split), said) == (folds, how)
+    out, error = capsys.readouterr()
+    assert f"[INFO] split by {how}" in out
+    assert ("optimistic" in error) == (kind == "random")
+    if folds == 1:
+        assert f"training on {len(split[0].train)} images, measuring on" in out
+        assert len(split[0].test) == 20
+    else:
+        assert f"into {folds} folds" in out
+        check_folds(labels, sources, split, how)
+
+
+def test_blocks_of_the_only_video_of_a_class_are_warned_of(capsys):
+    dataset = make_dataset(*make_labels(real={"a": 40}, fake={"b": 20, "c": 20}))
+    folds, how = split_dataset(dataset, "video", 4, 0)
+    assert (len(folds), how) == (4, "blocks of frames")
+    assert "[WARN] a class has crops of one video" in capsys.readouterr().err
+    split_dataset(dataset, "random", 4, 0)
+    assert "[WARN]" not in capsys.readouterr().err
+
+
+def test_which_quarter_one_fold_holds_out_follows_the_seed():
+    labels, sources = make_labels(real={"a": 100}, fake={"b": 100})
+    dataset = make_dataset(labels, sources)
+    tests = [split_dataset(dataset, "video", 1, seed)[0][0].test for seed in range(4)]
+    assert sorted(np.concatenate(tests)) == list(range(200))
+
+
+def test_photographs_that_differ_in_a_number_only_are_one_group():
+    labels, sources = make_labels(
+        real={"anna1": 1, "anna2": 1, "IMG_0017": 1, "bob": 1},
+        fake={"IMG_0018": 1, "film1": 9, "film2": 9},
+    )
+    groups = dict(zip(sources, group_sources(labels, sources), strict=True))
+    assert groups["anna1"] == groups["anna2"]
+    assert groups["IMG_0017"] == groups["IMG_0018"]
+    assert len(set(groups.values())) == 5
+
+
+def test_a_person_stays_one_group_where_some_of_her_footage_is_a_photograph():
+    labels, sources = make_labels(
+        real={"anna1-real": 20, "anna2-real": 20},
+        fake={"anna1-fake": 1, "anna2-fake": 1},
+    )
+    groups = dict(zip(sources, group_sources(labels, sources), strict=True))
+    for number in (1, 2):
+        assert groups[f"anna{number}-real"] == groups[f"anna{number}-fake"]
