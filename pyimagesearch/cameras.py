@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from pyimagesearch.console import UserError, warn
 from pyimagesearch.frames import Frame, fps_or_default
@@ -146,6 +145,8 @@ def explain_no_picture(address: int | str, name: str) -> str:
     if isinstance(address, str):
         reason = "is the address right, and does it answer?"
         if address.startswith("http"):
+            from urllib.request import urlopen
+
             try:
                 urlopen(address, timeout=STALL_SECONDS).close()
                 reason = "it answers, but with something else"

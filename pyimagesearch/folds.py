@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError, info, warn
 from pyimagesearch.dataset import Dataset
+from pyimagesearch.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 import numpy as np
 
@@ -57,10 +58,13 @@ def group_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     classes = "|".join(re.escape(label) for label in sorted(set(labels), key=len)[::-1])
     # A class's name as a word of its own, not within another one.
     word = re.compile(rf"(?<![^\W\d_])({classes})(?![^\W\d_])", re.IGNORECASE)
-    names = {
-        source: re.sub(r"[\W_]+", "-", word.sub("-", source.lower())).strip("-")
-        for source in set(sources)
-    }
+    # gather_examples.py tells files of one name apart by their kind: anna-mov.
+    kind = "|".join(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+    kind = re.compile(rf"-({kind})$")
+    names = {}
+    for source in set(sources):
+        name = re.sub(r"[\W_]+", "-", word.sub("-", source.lower())).strip("-")
+        names[source] = kind.sub("", name)
     sizes = Counter(zip(labels, sources, strict=True))
     videos = {names[source] for (_, source), size in sizes.items() if size > 1}
     photos = set(names.values()) - videos

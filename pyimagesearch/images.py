@@ -1,4 +1,4 @@
-"""Finding images in folders, and reading them."""
+"""Finding images (and videos) in folders, and reading images."""
 
 import re
 from collections.abc import Set
@@ -11,6 +11,10 @@ import numpy as np
 IMAGE_SUFFIXES = {
     *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
     *(".ppm", ".tif", ".tiff", ".webp"),
+}
+VIDEO_SUFFIXES = {
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+    *(".mts", ".ts", ".webm", ".wmv"),
 }
 
 

@@ -13,7 +13,6 @@ from pyimagesearch.frames import Frame
 from pyimagesearch.images import IMAGE_SUFFIXES
 
 import cv2
-import imutils
 import numpy as np
 
 TITLE = "Frame"
@@ -194,6 +193,8 @@ def shrink_to_window(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     if width <= WINDOW_WIDTH and height <= WINDOW_HEIGHT:
         return image
+    import imutils  # late, as only a window wants it
+
     if width * WINDOW_HEIGHT >= height * WINDOW_WIDTH:
         return imutils.resize(image, width=WINDOW_WIDTH)
     return imutils.resize(image, height=WINDOW_HEIGHT)

@@ -8,12 +8,8 @@ from urllib.parse import urlsplit
 from pyimagesearch.cameras import LiveFrames
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.frames import FileFrames
-from pyimagesearch.images import IMAGE_SUFFIXES, find_files
+from pyimagesearch.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_files
 
-VIDEO_SUFFIXES = {
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-    *(".mts", ".ts", ".webm", ".wmv"),
-}
 MAX_CAMERA = 999
 
 

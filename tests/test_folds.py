@@ -317,3 +317,9 @@ def test_a_person_stays_one_group_where_some_of_her_footage_is_a_photograph():
     groups = dict(zip(sources, group_sources(labels, sources), strict=True))
     for number in (1, 2):
         assert groups[f"anna{number}-real"] == groups[f"anna{number}-fake"]
+
+
+def test_two_files_of_one_name_are_one_group():
+    labels, sources = make_labels(real={"anna": 9, "anna-mp4": 9, "bob-mov": 9})
+    groups = group_sources(labels, sources)
+    assert set(groups) == {"anna", "bob"}

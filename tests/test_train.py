@@ -543,3 +543,33 @@ def test_who_changes_the_network_gets_what_keras_gives(films, run, monkeypatch):
     ]
     assert moved == [True, True, False]
     assert losses[2][0] > losses[1][0] + 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-l", "liveness.model"], ["--export", "le.pickle"], ["-p", "le.pickle"]],
+)
+def test_two_outputs_of_one_name_are_refused_before_the_work(
+    options, dataset, run, tmp_path
+):
+    status, out, error = run(dataset, options[0], tmp_path / options[1])
+    assert status == 1
+    assert "are the same file" in error
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_that_was_learnt_is_no_news(
+    trained, dataset, videos, detector_folder, tmp_path, capsys
+):
+    arguments = ["--evaluate", "-m", trained / "liveness.model"]
+    arguments += ["-l", trained / "le.pickle", "-p", tmp_path / "p.png", "-d"]
+    assert train.main(list(map(str, [*arguments, dataset]))) == 0
+    assert "has learnt 2 sources of this dataset" in capsys.readouterr().err
+    for label in ("real", "fake"):  # other frames than the training had
+        options = ["-i", videos / f"{label}.mp4", "-o", tmp_path / "new" / label]
+        options += ["-d", detector_folder, "-s", 59]
+        assert gather_examples.main(list(map(str, options))) == 0
+    capsys.readouterr()
+    assert train.main(list(map(str, [*arguments, tmp_path / "new"]))) == 0
+    assert "has learnt" not in capsys.readouterr().err
