@@ -162,10 +162,15 @@ def test_the_demo_killed_at_any_moment_leaves_whole_lines_and_videos(
     log, out = tmp_path / "log.csv", tmp_path / "out.mp4"
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", carphone, "-o", out, "--log", log]
-    arguments += ["--no-display"]
+    # Everything is unsure, and so collected.
+    arguments += ["--no-display", "--threshold", 0, 1]
+    arguments += ["--collect", tmp_path / "collected"]
     begun = time.perf_counter()
     assert run("liveness_demo.py", *arguments).returncode == 0
     seconds = time.perf_counter() - begun
+    unsure = tmp_path / "collected" / "unsure"
+    crops = {path.name: path.read_bytes() for path in unsure.glob("*.png")}
+    assert len(crops) > 4
     whole, video = log.read_bytes(), out.read_bytes()
     columns, rng = whole.splitlines()[0].count(b","), random.Random(0)
     for _ in tries(6, 200):
@@ -184,6 +189,10 @@ def test_the_demo_killed_at_any_moment_leaves_whole_lines_and_videos(
         assert out.read_bytes() == video
         for left in tmp_path.glob(".*.mp4"):
             left.unlink()
+        kept = {path.name: path.read_bytes() for path in unsure.glob("*.png")}
+        assert kept.items() <= crops.items()
+        for path in rng.sample(sorted(unsure.glob("*.png")), len(kept) // 2):
+            path.unlink()  # so that there is something to write again
     assert len(whole.splitlines()) > 121
 
 
