@@ -25,8 +25,8 @@ from pyimagesearch.console import exit_status, info, positive_int, seed_int, war
 from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, save_labels
-from pyimagesearch.models import export_onnx, save_model, sha256_of
+from pyimagesearch.labels import Labels, save_labels_of
+from pyimagesearch.models import export_onnx, save_model
 from pyimagesearch.preprocessing import HEIGHT, WIDTH
 
 import numpy as np
@@ -181,7 +181,7 @@ def train_and_save(
                 sha256 = export_onnx(final.model, args.export, dataset.crops[:256])
                 labels = labels._replace(onnx_sha256=sha256)
         finally:
-            save_labels(labels, args.le)
+            save_labels_of(args.model, labels, args.le)
         return labels, final, list(results) if len(folds) > 1 else [final]
 
 
@@ -213,10 +213,7 @@ def run_training(args: argparse.Namespace) -> None:
         # Frozen here, for the days on which other people's crops are measured.
         threshold = report["evaluation"]["frames"]["eer_threshold"]
         labels = labels._replace(threshold=threshold)
-        if sha256_of(args.model) == labels.model_sha256:
-            save_labels(labels, args.le)
-        else:
-            warn(f"another training has replaced {args.model}; its labels stay")
+        save_labels_of(args.model, labels, args.le)
     plot_report(args.plot, [t.history for t in measured], scores, held_out)
     if args.report:
         report |= {

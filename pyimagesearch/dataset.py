@@ -105,7 +105,8 @@ def load_dataset(
         *common_cut(paths),
     )
     for label, sources in count_sources(dataset).items():
-        info(f"{sum(sources.values())} images of {label}, {len(sources)} sources")
+        images = count_of(sum(sources.values()), "image")
+        info(f"{images} of {label}, {count_of(len(sources), 'source')}")
     return dataset
 
 

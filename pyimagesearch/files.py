@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import os
 import secrets
@@ -91,6 +92,11 @@ class Appender:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def sha256_of(path: Path) -> str:
+    """Give the SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def to_csv(values: Iterable) -> bytes:

@@ -13,8 +13,8 @@ import pickletools
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, fraction
-from pyimagesearch.files import atomic_write
+from pyimagesearch.console import UserError, fraction, warn
+from pyimagesearch.files import atomic_write, sha256_of
 
 BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
 SIZE_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
@@ -57,6 +57,14 @@ def save_labels(labels: Labels, path: Path) -> None:
     with atomic_write(path) as temporary:
         # The newest protocol that every Python since 3.4 reads.
         temporary.write_bytes(pickle.dumps(encoder, protocol=4))
+
+
+def save_labels_of(model: Path, labels: Labels, path: Path) -> None:
+    """Save the labels of a model, unless another training has replaced it meanwhile."""
+    if sha256_of(model) == labels.model_sha256:
+        save_labels(labels, path)
+    else:
+        warn(f"another training has replaced {model}; its labels stay")
 
 
 def load_labels(path: Path) -> Labels:

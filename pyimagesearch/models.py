@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError
-from pyimagesearch.files import atomic_write
+from pyimagesearch.files import atomic_write, sha256_of
 from pyimagesearch.labels import Labels, load_labels
 from pyimagesearch.preprocessing import HEIGHT, WIDTH, scale
 
@@ -50,11 +50,6 @@ def save_model(model, path: Path) -> str:
     with atomic_write(path, ".keras") as temporary:
         model.save(temporary)
         return sha256_of(temporary)
-
-
-def sha256_of(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def export_onnx(model, path: Path, crops: np.ndarray) -> str:

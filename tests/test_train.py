@@ -225,8 +225,8 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     report = tmp_path / "reports" / "report.json"
     status, out, _ = run(dataset, "--epochs", 2, "--folds", 1, "--report", report)
     assert status == 0
-    assert "60 images of fake, 1 sources" in out
-    assert "60 images of real, 1 sources" in out
+    assert "60 images of fake, 1 source" in out
+    assert "60 images of real, 1 source" in out
     assert "precision    recall" in out
     assert "APCER  fake" in out
     assert "by fold" not in out
