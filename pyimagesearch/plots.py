@@ -75,7 +75,7 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
             known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
             if len(known):  # stretched, as smaller folds take more epochs
                 own = (known + 1) * length / len(values)
-                curves.append(np.interp(epochs, own, values[known]))
+                curves.append(np.interp(epochs, own, values[known], left=np.nan))
         if curves:
             marker = "." if length < 3 else ""
             (line,) = axes.plot(
