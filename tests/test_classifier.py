@@ -14,6 +14,7 @@ from pyimagesearch.sources import open_frames
 import cv2
 import numpy as np
 import pytest
+from conftest import NEEDS_RES10
 
 
 class FixedNetwork:
@@ -200,6 +201,7 @@ def test_crops_have_the_margin_of_the_training(trained, detector_folder, face_im
     assert face.crop.size > crop_face(face_image, face.box).size
 
 
+@NEEDS_RES10
 def test_options_reach_the_decision(files, group_photo):
     image = read_image(group_photo)
     few = FaceClassifier.load(*files, confidence=0.95)(image)

@@ -9,8 +9,10 @@ from pyimagesearch.sources import open_frames
 import cv2
 import numpy as np
 import pytest
+from conftest import NEEDS_RES10
 
 
+@NEEDS_RES10
 @pytest.mark.parametrize("name", ["deploy.prototxt", "res10_300x300_ssd_iter_140000"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other"])
 def test_a_missing_or_wrong_file_is_named(name, damage, detector_folder, tmp_path):
@@ -29,16 +31,13 @@ def test_a_missing_or_wrong_file_is_named(name, damage, detector_folder, tmp_pat
 
 
 def test_opencv_5_takes_yunet_or_is_told_what_to_install(monkeypatch, detector_folder):
-    monkeypatch.delattr(cv2.dnn, "readNetFromCaffe")
+    monkeypatch.delattr(cv2.dnn, "readNetFromCaffe", raising=False)
     assert load_detector(detector_folder).NAME == "YuNet"
     with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.13,<5"'):
         load_detector(detector_folder / "deploy.prototxt")
 
 
 YUNET = "face_detection_yunet_2023mar.onnx"
-NEEDS_RES10 = pytest.mark.skipif(
-    not hasattr(cv2.dnn, "readNetFromCaffe"), reason="this OpenCV cannot read res10"
-)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pyimagesearch.sources import open_frames
 import cv2
 import numpy as np
 import pytest
+from conftest import NEEDS_RES10
 
 
 def assert_inside(face, image):
@@ -30,6 +31,7 @@ def test_it_finds_the_face_of_a_real_frame(detector, face_image):
     assert face.top < 65 < face.bottom
 
 
+@NEEDS_RES10
 def test_five_faces_come_the_most_confident_first(detector, group_photo):
     image = cv2.imread(str(group_photo))
     found, _ = detect_faces(detector, image)
@@ -94,6 +96,7 @@ def test_no_detections():
     assert detect_faces(FixedDetector(), np.zeros((9, 9, 3), "u1"), 0.5) == ([], 0)
 
 
+@NEEDS_RES10
 @pytest.mark.parametrize("stretch", [(0.5, 1), (1, 0.5), (3, 1), (1, 3), (7.3, 6.1)])
 def test_a_face_is_found_in_a_frame_of_any_shape(stretch, detector, face_image):
     """The detector's input is square, so that a stretched face looks the same to it."""

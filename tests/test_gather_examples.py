@@ -7,7 +7,7 @@ from pyimagesearch.manifest import read_manifest
 import cv2
 import numpy as np
 import pytest
-from conftest import read_all, write_video
+from conftest import NEEDS_RES10, read_all, write_video
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
     assert "holds crops with margin 0, not 0.5" in error
 
 
+@NEEDS_RES10
 def test_confidence(gather, group_photo):
     *_, crops = gather(group_photo, "--all-faces", "--confidence", 0.95)
     assert 0 < len(crops) < 5
@@ -124,6 +125,7 @@ def test_a_folder_of_both(gather, group_photo, carphone, tmp_path):
     assert [crop.name for crop in crops] == names
 
 
+@NEEDS_RES10
 def test_tiny_faces_are_dropped_and_counted(gather, group_photo, tmp_path):
     image = cv2.resize(cv2.imread(str(group_photo)), (240, 135))
     assert cv2.imwrite(str(tmp_path / "far.png"), image)
@@ -154,10 +156,12 @@ def test_nothing_to_gather_exits_1_with_one_line(name, reason, gather, tmp_path)
     assert status == 1
     assert f"{name}: " in error
     assert reason in error
-    assert len(error.splitlines()) == 1
+    lines = [line for line in error.splitlines() if "YuNet finds" not in line]
+    assert len(lines) == 1
     assert crops == []
 
 
+@NEEDS_RES10
 def test_no_detector_is_said_before_anything_is_made(carphone, tmp_path, capsys):
     arguments = ["-i", carphone, "-o", tmp_path / "out", "-d", tmp_path]
     assert gather_examples.main([str(a) for a in arguments]) == 1

