@@ -17,6 +17,7 @@ import math
 import time
 from contextlib import closing
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from typing import NamedTuple
 from pyimagesearch.console import exit_status, info, positive_int, seed_int, warn
 from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
 from pyimagesearch.files import check_distinct, check_writable
-from pyimagesearch.folds import FOLDS, Fold, split_dataset
+from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.models import export_onnx, save_model
 from pyimagesearch.preprocessing import HEIGHT, WIDTH
@@ -41,7 +42,7 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    min_steps: int  # more epochs where they are fewer batches
+    min_steps: int  # more epochs where they are fewer batches in all
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate
@@ -90,7 +91,7 @@ def train_network(
     """
     from pyimagesearch import training
 
-    epochs, steps = count_epochs(recipe, fold)
+    epochs, steps = recipe.epochs, count_steps(recipe, fold)
     rng = np.random.default_rng(seed)
     batches = training.batches_of(
         *(data, fold, epochs * steps, recipe.batch_size),
@@ -132,10 +133,15 @@ def train_network(
     return Training(model, history, validation.predict(fold.test), whole)
 
 
-def count_epochs(recipe: Recipe, fold: Fold) -> tuple[int, int]:
-    """Count the epochs of a training, and the steps of each."""
-    steps = math.ceil(len(fold.train) / recipe.batch_size)
-    return max(recipe.epochs, math.ceil(recipe.min_steps / steps)), steps
+def with_enough_steps(recipe: Recipe, fold: Fold) -> Recipe:
+    """Give a recipe the epochs that it takes to make `min_steps` steps."""
+    epochs = math.ceil(recipe.min_steps / count_steps(recipe, fold))
+    return recipe._replace(epochs=max(recipe.epochs, epochs))
+
+
+def count_steps(recipe: Recipe, fold: Fold) -> int:
+    """Count the steps of an epoch."""
+    return math.ceil(len(fold.train) / recipe.batch_size)
 
 
 def train_and_save(
@@ -151,13 +157,14 @@ def train_and_save(
     info("compiling model...")
     everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
     all_folds = [everything, *folds] if len(folds) > 1 else folds
+    # The others see their crops as often as the final network.
+    recipe = with_enough_steps(recipe, all_folds[0])
     train = partial(train_network, training.prepare(dataset))
     jobs = [partial(train, fold, recipe, args.seed) for fold in all_folds]
-    counts = [count_epochs(recipe, fold) for fold in all_folds]
-    info(f"training network for {counts[0][0]} epochs...")
+    info(f"training network for {recipe.epochs} epochs...")
     if len(folds) > 1:
         info(f"and {len(folds)} others to measure, each without a part of the crops...")
-    steps = sum(epochs * steps for epochs, steps in counts)
+    steps = recipe.epochs * sum(count_steps(recipe, fold) for fold in all_folds)
     with closing(training.run_in_threads(jobs, steps)) as results:
         final = next(results)
         if final is None:
@@ -182,14 +189,12 @@ def train_and_save(
                 labels = labels._replace(onnx_sha256=sha256)
         finally:
             save_labels_of(args.model, labels, args.le)
+        import_module("pyimagesearch.evaluation")  # a second, while others learn
         return labels, final, list(results) if len(folds) > 1 else [final]
 
 
 def run_training(args: argparse.Namespace) -> None:
     """Train, save, measure, and draw."""
-    from pyimagesearch.evaluation import measure_folds, write_report
-    from pyimagesearch.plots import plot_report
-
     recipe = RECIPES[args.recipe]
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs, min_steps=0)
@@ -198,6 +203,9 @@ def run_training(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     labels, final, trainings = train_and_save(dataset, folds, recipe, args)
     seconds = time.perf_counter() - start
+
+    from pyimagesearch.evaluation import measure_folds, write_report
+    from pyimagesearch.plots import plot_report
 
     measured = [t for t in trainings if t and (t.whole or t is final)]
     is_whole = final.whole and len(measured) == len(folds)
@@ -283,10 +291,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--folds",
         type=positive_int,
-        default=FOLDS,
         metavar="N",
         help="measure N networks, each on the part of the sources that it has not "
-        "learnt; 1 holds out a quarter, which is never learnt (default: %(default)s)",
+        "learnt; 1 holds out a quarter, which is never learnt (default: "
+        f"{FOLDS}, or {BLOCKS} where a class has one source only)",
     )
     add(
         "--recipe",

@@ -81,7 +81,7 @@ PARTS = {
             "same recipe": f"{SAME_RECIPE} --split random -d {{data}}/crops",
             "default recipe, one network": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
             "--split random -d {data}/crops",
-            "default recipe, four folds": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
+            "default recipe, all crops": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
             "-d {data}/crops",
             "limit of same recipe": f"{LIMIT} train 8 233",
         },

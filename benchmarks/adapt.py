@@ -45,7 +45,7 @@ def split_place(dataset: Dataset, is_new: np.ndarray, count: int) -> Fold:
 def measure_place(dataset: Dataset, data, fold: Fold, seed: int) -> dict[str, float]:
     """Train once, and give the errors on the rest of the new place, in [0, 1]."""
     bar = tqdm(disable=True)
-    recipe = train.RECIPES["steady"]
+    recipe = train.with_enough_steps(train.RECIPES["steady"], fold)
     training = train.train_network(data, fold, recipe, seed, bar, threading.Event())
     classes = np.unique(dataset.labels).tolist()
     scores = training.probabilities[:, classes.index(BONA_FIDE)].astype(float)

@@ -13,6 +13,7 @@ import numpy as np
 TEST_SHARE = 0.25  # the tutorial's
 GROUPS_LISTED = 12
 FOLDS = 4  # so that each network learns as large a share as the tutorial's
+BLOCKS = 3  # where folds are blocks of frames, whose figures are not worth more time
 # Crops left out on each side of a block of test crops, as a share of their video: so
 # that no crop in the test was taken a moment before or after one in the training.
 GAP_SHARE = 0.05
@@ -76,7 +77,7 @@ def group_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def split_videos(
-    labels: np.ndarray, sources: np.ndarray, count: int, seed: int
+    labels: np.ndarray, sources: np.ndarray, count: int | None, seed: int
 ) -> tuple[list[Fold], str]:
     """Split into folds so that what is measured is new to the network.
 
@@ -88,8 +89,9 @@ def split_videos(
     ----------
     labels, sources : ndarray of shape (n,), of str
         In the order in which they were filmed.
-    count : int
-        How many folds, from 2 on; fewer where there are fewer persons.
+    count : int or None
+        How many folds; fewer where there are fewer persons. Of 1, that many are made
+        that a quarter is measured; None is FOLDS, or BLOCKS.
     seed : int
 
     Returns
@@ -98,20 +100,22 @@ def split_videos(
     how : str
         In words.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     check_class_sizes(labels)
     groups = group_sources(labels, sources)
     classes = set(labels)
     fewest = min(len(set(groups[labels == label])) for label in classes)
     smallest = min(Counter(labels).values())  # of more folds, scikit-learn warns
-    most = min(count, len(set(groups)), smallest)
+    parts = count if count and count > 1 else FOLDS
+    most = min(parts, len(set(groups)), smallest)
     for folds in range(most if fewest > 1 else 1, 1, -1):
+        from sklearn.model_selection import StratifiedGroupKFold  # takes a second
+
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         split = [Fold(*fold) for fold in splitter.split(labels, labels, groups)]
         if all(set(labels[fold.train]) == classes and len(fold.test) for fold in split):
             return split, "whole sources"
-    return _split_blocks(labels, sources, count), "blocks of frames"
+    blocks = _split_blocks(labels, sources, parts if count else BLOCKS)
+    return blocks, "blocks of frames"
 
 
 def _split_blocks(labels: np.ndarray, sources: np.ndarray, count: int) -> list[Fold]:
@@ -143,7 +147,7 @@ def _split_blocks(labels: np.ndarray, sources: np.ndarray, count: int) -> list[F
 
 
 def split_dataset(
-    dataset: Dataset, kind: str, count: int, seed: int
+    dataset: Dataset, kind: str, count: int | None, seed: int
 ) -> tuple[list[Fold], str]:
     """Split a dataset into folds, and say what the figures will be worth.
 
@@ -152,8 +156,8 @@ def split_dataset(
     dataset : Dataset
     kind : str
         "video" or "random"; the latter gives one fold, as the tutorial does.
-    count : int
-        How many folds; of 1, a quarter is measured.
+    count : int or None
+        How many folds; of 1, a quarter is measured. None is FOLDS, or BLOCKS.
     seed : int
 
     Returns
@@ -163,7 +167,7 @@ def split_dataset(
         In words.
     """
     labels, sources = dataset.labels, dataset.sources
-    folds, how = split_videos(labels, sources, count if count > 1 else FOLDS, seed)
+    folds, how = split_videos(labels, sources, count, seed)
     is_by_video = how == "whole sources"
     if kind == "random":
         folds, how = [split_random(labels, seed)], "crops at random"

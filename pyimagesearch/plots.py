@@ -11,11 +11,12 @@ from pyimagesearch.metrics import FIXED_THRESHOLD
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 GRID = 2, 8  # rows and columns of the contact sheet
+CELL_HEIGHT = 1.25  # of one crop, with the text over it, where its width is 1
 REAL_COLOR, ATTACK_COLOR = "#2a9d4e", "#d1342f"
 
 
@@ -53,16 +54,15 @@ def plot_report(
             np.ravel(top.subplots(1, len(panels))), panels, strict=True
         ):
             panel(axes)
-        for subfigure in bottom:
-            plot_hardest(subfigure, scores, is_real, dataset.paths)
+        for sheet in bottom:
+            plot_hardest(sheet.subplots(), scores, is_real, dataset.paths)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", dpi=100)
 
 
 def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
     """Plot loss and accuracy by epoch, as the tutorial does; of folds, their means."""
-    length = min(len(history["loss"]) for history in histories)
-    epochs = np.arange(1, length + 1)
+    epochs = np.arange(1, len(histories[0]["loss"]) + 1)
     for key, label in (
         ("loss", "train_loss"),
         ("val_loss", "val_loss"),
@@ -73,11 +73,11 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
         for history in histories:
             values = np.array(history.get(key, [None]), float)
             known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
-            if len(known):  # stretched, as smaller folds take more epochs
-                own = (known + 1) * length / len(values)
-                curves.append(np.interp(epochs, own, values[known], left=np.nan))
+            if len(known):
+                values = np.interp(epochs, known + 1, values[known], left=np.nan)
+                curves.append(values)
         if curves:
-            marker = "." if length < 3 else ""
+            marker = "." if len(epochs) < 3 else ""
             (line,) = axes.plot(
                 epochs, np.mean(curves, axis=0), marker=marker, label=label
             )
@@ -128,28 +128,30 @@ def plot_roc(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
 
 
 def plot_hardest(
-    figure: SubFigure,
-    scores: np.ndarray,
-    is_real: np.ndarray,
-    paths: list[Path],
+    axes: Axes, scores: np.ndarray, is_real: np.ndarray, paths: list[Path]
 ) -> None:
     """Show the crops that were most wrong, then those that were most nearly so."""
     # How far on the wrong side of the threshold a crop is.
     wrongness = np.where(is_real, FIXED_THRESHOLD - scores, scores - FIXED_THRESHOLD)
     is_wrong = (scores >= FIXED_THRESHOLD) != is_real
-    figure.suptitle(
+    rows, columns = GRID
+    hardest = np.argsort(-wrongness, kind="stable")[: rows * columns]
+    for place, crop in enumerate(hardest):
+        image = read_image(paths[crop])[..., ::-1]  # BGR to RGB
+        height, width = np.array(image.shape[:2]) / max(image.shape)
+        row, column = divmod(place, columns)
+        x, bottom = column + 0.5, (row + 1) * CELL_HEIGHT
+        top = bottom - height
+        axes.imshow(image, extent=(x - width / 2, x + width / 2, bottom, top))
+        name = paths[crop].stem
+        name = name if len(name) < 24 else f"...{name[-20:]}"
+        text = f"{name}\n{scores[crop]:.3f}{'  WRONG' if is_wrong[crop] else ''}"
+        color = REAL_COLOR if is_real[crop] else ATTACK_COLOR
+        options = {"ha": "center", "va": "bottom", "fontsize": 8}
+        axes.text(x, top - 0.03, text, color=color, **options)
+    axes.set(xlim=(0, columns), ylim=(rows * CELL_HEIGHT, 0))
+    axes.axis("off")
+    axes.set_title(
         f"The hardest crops, with their probability of real: {is_wrong.sum()} of "
         f"{len(scores)} are on the wrong side"
     )
-    grid = figure.subplots(*GRID, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, crop in zip(
-        grid.flat, np.argsort(-wrongness, kind="stable"), strict=False
-    ):
-        axes.imshow(read_image(paths[crop])[..., ::-1])  # BGR to RGB
-        color = REAL_COLOR if is_real[crop] else ATTACK_COLOR
-        name = paths[crop].stem
-        name = name if len(name) < 24 else f"...{name[-20:]}"
-        mark = "  WRONG" if is_wrong[crop] else ""
-        axes.set_title(f"{name}\n{scores[crop]:.3f}{mark}", fontsize=8, color=color)

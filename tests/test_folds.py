@@ -217,6 +217,22 @@ def test_one_source_in_a_class_gives_blocks_with_a_gap(count):
             assert len(learnt) + len(block) >= len(own) * 0.9
 
 
+@pytest.mark.parametrize(("count", "expected"), [(None, 3), (1, 4)])
+def test_blocks_are_thirds_or_a_quarter_is_held_out(count, expected):
+    labels, sources = make_labels(real={"a": 60}, fake={"b": 60})
+    folds, how = split_videos(labels, sources, count, 0)
+    assert (len(folds), how) == (expected, "blocks of frames")
+    check_folds(labels, sources, folds, how)
+
+
+def test_whole_sources_make_four_folds():
+    persons = {f"p{i}x": 10 for i in range(9)}
+    labels, sources = make_labels(real=persons, fake=persons)
+    folds, how = split_videos(labels, sources, None, 0)
+    assert (len(folds), how) == (4, "whole sources")
+    check_folds(labels, sources, folds, how)
+
+
 @pytest.mark.parametrize("crops", [2, 3, 4, 5, 9])
 def test_few_crops_leave_some_on_both_sides(crops):
     labels, sources = make_labels(real={"a": crops}, fake={"b": crops})

@@ -62,25 +62,26 @@ def test_without_scores_the_curves_stay(tmp_path):
     assert not Path("plot.png").exists()
 
 
-def test_curves_of_folds_are_stretched_to_one_length_and_averaged():
+def test_curves_of_folds_are_averaged_where_they_were_measured():
     axes = Figure().subplots()
-    short = {"loss": [0.8, 0.4], "val_loss": [None, 0.5]}
-    long = {"loss": [1.0, 0.8, 0.6, 0.4], "val_loss": [None, 0.7, None, 0.3]}
-    plot_training(axes, [short, long])
+    one = {"loss": [1.0, 0.8, 0.6], "val_loss": [None, 0.7, 0.3]}
+    other = {"loss": [0.8, 0.6, 0.4], "val_loss": [None, 0.5, 0.1]}
+    plot_training(axes, [one, other])
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_allclose(lines["train_loss"], [0.8, 0.4])
-    np.testing.assert_allclose(lines["val_loss"][-1], 0.4)
+    np.testing.assert_allclose(lines["train_loss"], [0.9, 0.7, 0.5])
+    np.testing.assert_allclose(lines["val_loss"], [np.nan, 0.6, 0.2])
     assert "mean of 2 folds" in axes.get_xlabel()
 
 
 def test_only_crops_on_the_wrong_side_are_called_wrong(tmp_path):
     dataset = make_dataset(tmp_path, ["real", "real", "fake"])
-    figure = Figure()
+    axes = Figure().subplots()
     is_real = dataset.labels == "real"
-    plot_hardest(figure, np.array([0.9, 0.3, 0.1]), is_real, dataset.paths)
-    assert "1 of 3 are on the wrong side" in figure.get_suptitle()
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert [title.endswith("WRONG") for title in titles] == [True, False, False]
+    plot_hardest(axes, np.array([0.9, 0.3, 0.1]), is_real, dataset.paths)
+    assert "1 of 3 are on the wrong side" in axes.get_title()
+    texts = [text.get_text() for text in axes.texts]
+    assert [text.endswith("WRONG") for text in texts] == [True, False, False]
+    assert len(axes.images) == 3
 
 
 def test_the_point_at_the_threshold_is_where_both_rates_are():

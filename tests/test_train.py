@@ -364,14 +364,27 @@ def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
     seen = []
 
     def stop(data, fold, recipe, *_arguments):
-        seen.append((train.count_epochs(recipe, fold), recipe.batch_size))
+        seen.append((recipe.epochs, train.count_steps(recipe, fold)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "train_network", stop)
-    everything = ["--folds", 2, *options]
-    assert run(films, *everything)[0] == 130
-    (count, per_epoch), _ = seen[0]
+    assert run(films, "--folds", 2, *options)[0] == 130
+    count, per_epoch = seen[0]
     assert (count, count * per_epoch) == (epochs, steps)
+
+
+def test_the_folds_see_their_crops_as_often_as_the_final_network(
+    films, run, monkeypatch
+):
+    train_network, seen = train.train_network, {}
+
+    def watch(data, fold, recipe, *arguments):
+        seen[len(fold.train)] = recipe.epochs
+        return train_network(data, fold, recipe._replace(epochs=1), *arguments)
+
+    monkeypatch.setattr(train, "train_network", watch)
+    assert run(films, "--folds", 2)[0] == 0
+    assert seen == {80: 120, 40: 120}  # 120 of 5 steps are 600
 
 
 class InterruptingBar:

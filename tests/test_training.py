@@ -13,6 +13,7 @@ from pyimagesearch.training import (
     Control,
     FusedAdam,
     FusedBatchNormalization,
+    FusedDropout,
     Validation,
     augmented_batches,
     fuse,
@@ -92,6 +93,7 @@ def test_fusing_keeps_the_network_and_leaves_the_model_alone():
         np.testing.assert_array_equal(weight, old)
     kinds = Counter(type(layer) for layer in fused.layers)
     assert kinds[FusedBatchNormalization] == 5
+    assert kinds[FusedDropout] == 3
     assert layers.BatchNormalization not in kinds
     assert FusedBatchNormalization not in {type(layer) for layer in model.layers}
 
@@ -164,6 +166,25 @@ def test_a_batch_is_normalized_as_keras_does(shape):
     np.testing.assert_allclose(
         ours.moving_variance, theirs.moving_variance, rtol=1.5 / (n - 1)
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 0.25},
+        {"rate": 0.5, "noise_shape": (8, 1)},
+        {"rate": 0},
+        {"rate": 1},
+    ],
+    ids=str,
+)
+def test_dropout_drops_what_keras_drops(options):
+    ours, theirs = (kind(seed=3, **options) for kind in (FusedDropout, layers.Dropout))
+    values = tf.constant(np.random.default_rng(0).normal(2, 3, (8, 50)), tf.float32)
+    for training_now in (True, True, False):
+        np.testing.assert_array_equal(
+            ours(values, training=training_now), theirs(values, training=training_now)
+        )
 
 
 @pytest.mark.parametrize(
@@ -367,6 +388,25 @@ def test_a_training_ends_after_the_step_in_which_its_event_is_set(at, steps, epo
     control = Control(bar, stop)
     fit(build(), epochs=3, callbacks=[control])
     assert (bar.steps, control.epochs) == (steps, epochs)
+
+
+def test_a_training_is_traced_once():
+    """Variables that Keras makes in its first step cost a second tracing."""
+
+    class Traced(layers.Layer):
+        count = 0
+
+        def call(self, inputs):
+            Traced.count += 1
+            return inputs
+
+    model = keras.Sequential([*build().layers, Traced()])
+    model.build((None, 16, 16, 3))
+    before = Traced.count
+    control = Control(Bar(), threading.Event())
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(IMAGES, TARGETS, epochs=2, verbose=0, callbacks=[control])
+    assert Traced.count == before + 1
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4])

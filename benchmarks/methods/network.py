@@ -23,14 +23,14 @@ class LivenessNet:
         from pyimagesearch.backend import tf
         from pyimagesearch.models import as_network
         from pyimagesearch.training import TrainingData
-        from train import RECIPES, train_network
+        from train import RECIPES, train_network, with_enough_steps
 
         targets = np.eye(2, dtype=np.float32)[(labels == REAL).astype(int)]
         # Nothing is known of their sources: every class counts as one.
         data = TrainingData(tf.constant(shrink_all(crops)), targets, labels, labels)
         fold = Fold(np.arange(len(crops)), np.arange(0))
         bar, stop = tqdm(disable=True), threading.Event()
-        recipe = RECIPES["steady"]
+        recipe = with_enough_steps(RECIPES["steady"], fold)
         training = train_network(data, fold, recipe, self._seed, bar, stop)
         self._network = as_network(training.model)
         return self
