@@ -163,6 +163,8 @@ def run(args: argparse.Namespace) -> None:
         )
     with closing(open_frames(args.input, args.skip)) as frames:
         output = CropFolder(args.output, args.margin, detectors.name)
+        if not frames.live:
+            frames.files = output.name_sources(frames.files)
         try:
             with closing(output), closing(with_progress(frames)) as readable:
                 gather(

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pyimagesearch.console import UserError
 
+FINGERPRINT_BYTES = 1 << 20  # of a file's beginning and end
+
 
 @contextmanager
 def temporary_beside(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
@@ -97,6 +99,17 @@ class Appender:
 def sha256_of(path: Path) -> str:
     """Give the SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def fingerprint_of(path: Path) -> str:
+    """Tell a file, of any size, from others: 16 hexadecimal digits and its ending."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, max(0, size - FINGERPRINT_BYTES)):
+            file.seek(start)
+            digest.update(file.read(FINGERPRINT_BYTES))
+    return digest.hexdigest()[:16] + path.suffix.lower()
 
 
 def to_csv(values: Iterable) -> bytes:

@@ -36,6 +36,8 @@ class FileFrames:
 
     Attributes
     ----------
+    files : dict of str to str
+        Path by the name of the source.
     read : int
         Frames passed so far, those that were skipped included.
     total : int or None
@@ -48,7 +50,7 @@ class FileFrames:
     live = False
 
     def __init__(self, files: dict[str, str], skip: int, is_folder: bool):
-        self._files = files
+        self.files = files
         self._skip = skip
         self.read = 0
         self.total = None
@@ -73,9 +75,9 @@ class FileFrames:
         return read_ahead(self._decode(), FRAMES_AHEAD)
 
     def _decode(self) -> Iterator[Frame]:
-        paths = map(Path, self._files.values())
+        paths = map(Path, self.files.values())
         with closing(map_ahead(read_image, paths)) as images:
-            for (source, name), image in zip(self._files.items(), images, strict=True):
+            for (source, name), image in zip(self.files.items(), images, strict=True):
                 yield from self._decode_file(source, name, image)
 
     def _decode_file(

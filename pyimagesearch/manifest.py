@@ -11,7 +11,13 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face, crop_face
-from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
+from pyimagesearch.files import (
+    Appender,
+    atomic_write,
+    fingerprint_of,
+    to_csv,
+    write_new,
+)
 from pyimagesearch.frames import Frame
 from pyimagesearch.images import IMAGE_SUFFIXES, find_files, read_image
 
@@ -31,7 +37,9 @@ COLUMNS = (
     "confidence",
     "margin",
     "detector",
+    "fingerprint",
 )
+FIRST_COLUMNS = 9  # that the first manifests had
 CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$")
 
 
@@ -49,6 +57,15 @@ def name_source(path: Path, folder: Path) -> str:
     return named[1] if named else path.parent.relative_to(folder).as_posix()
 
 
+class Line(NamedTuple):
+    """What the manifest says of a crop; by default, as the tutorial cuts it."""
+
+    source: str = ""
+    margin: float = 0.0
+    detector: str = "res10"
+    fingerprint: str = ""
+
+
 class Manifest:
     """The manifest of one folder of crops.
 
@@ -63,54 +80,49 @@ class Manifest:
 
     def __init__(self, folder: Path):
         self._path = folder / MANIFEST_NAME
-        self._files = set(read_manifest(folder))
-        self._lines = None
+        self.lines = read_manifest(folder)
+        self._file = None
 
-    def add(
-        self,
-        file: str,
-        source: str,
-        frame: int,
-        face: Face,
-        margin: float,
-        detector: str,
-    ) -> None:
+    def add(self, file: str, frame: int, face: Face, line: Line) -> None:
         """Note a crop, unless it is noted already.
 
         Parameters
         ----------
-        file, source : str
-            Names of the crop's file and of its video, image or camera.
+        file : str
+            Name of the crop's file.
         frame : int
             Number in its source, counted from 1.
         face : Face
             The detector's box, without the margin.
-        margin : float
-            What the box was grown by on each side, as a share of its size.
-        detector : str
-            Which one found the face.
+        line : Line
+            Name of its video, image or camera; what the box was grown by on each side,
+            as a share of its size; which detector found it; and `fingerprint_of` the
+            file that it was cut from, where there is one.
         """
-        if file in self._files:
+        noted = self.lines.get(file)
+        if noted and noted.fingerprint in ("", line.fingerprint):
             return
-        self._files.add(file)
+        self.lines[file] = line
         *box, confidence = face
-        row = (file, source, frame, *box, f"{confidence:.4f}", f"{margin:g}", detector)
-        if self._lines is None:
-            self._add_missing_column()
-            self._lines = Appender(self._path, to_csv(COLUMNS))
-        self._lines.add(to_csv(row))
+        row = (file, line.source, frame, *box, f"{confidence:.4f}", f"{line.margin:g}")
+        if self._file is None:
+            self._add_missing_columns()
+            self._file = Appender(self._path, to_csv(COLUMNS))
+        self._file.add(to_csv([*row, line.detector, line.fingerprint]))
 
-    def _add_missing_column(self) -> None:
-        """Bring a manifest up to date that is from before there were two detectors."""
-        old = to_csv(COLUMNS[:-1])
-        if self._path.exists() and (content := self._path.read_bytes()).startswith(old):
-            with atomic_write(self._path) as temporary:
-                temporary.write_bytes(to_csv(COLUMNS) + content[len(old) :])
+    def _add_missing_columns(self) -> None:
+        """Bring a manifest of an earlier version up to date."""
+        content = self._path.read_bytes() if self._path.exists() else b""
+        for count in range(FIRST_COLUMNS, len(COLUMNS)):
+            old = to_csv(COLUMNS[:count])
+            if content.startswith(old):
+                with atomic_write(self._path) as temporary:
+                    temporary.write_bytes(to_csv(COLUMNS) + content[len(old) :])
 
     def close(self) -> None:
         """Close the file."""
-        if self._lines:
-            self._lines.close()
+        if self._file:
+            self._file.close()
 
 
 class CropFolder:
@@ -141,6 +153,53 @@ class CropFolder:
             )
         self.folder, self._margin, self._detector = folder, margin, detector
         self._manifest = Manifest(folder)
+        # Whose crops are here: by the name of the source, the file's fingerprint.
+        there = {crop.name for crop in crops if crop.parent == folder}
+        self._owners = {
+            line.source: line.fingerprint
+            for name, line in self._manifest.lines.items()
+            if name in there
+        }
+
+    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+        """Name files so that each keeps the name that its crops here have.
+
+        Parameters
+        ----------
+        files : dict of str to str
+            Path by name, as they would be named in an empty folder.
+
+        Returns
+        -------
+        dict of str to str
+            The same, but where a name is taken: `anna-mov` beside the crops of an
+            `anna.mp4`.
+
+        Raises
+        ------
+        UserError
+            When another file's crops have all names that there are for one.
+        """
+        named = {}
+        for name, file in files.items():
+            kind, own = Path(file).suffix, fingerprint_of(Path(file))
+            short = name.removesuffix(f"-{kind[1:]}")
+            long = f"{short}-{kind[1:]}"
+            owners = {c: self._owners.get(c, "") for c in (short, long, name)}
+            if own in owners.values():  # gathered before
+                choices = [c for c, owner in owners.items() if owner == own]
+            elif owners[name].endswith(kind.lower() or "-"):
+                choices = []  # two of one name would look like one
+            else:
+                choices = [c for c in (name, long) if not owners[c]]
+            choice = next((c for c in choices if c not in named), None)
+            if choice is None:
+                raise UserError(
+                    f"{self.folder} holds crops of another {name}; nothing was "
+                    f"overwritten: rename {file} or name another --output"
+                )
+            self._owners[choice], named[choice] = own, file
+        return named
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
@@ -164,9 +223,9 @@ class CropFolder:
         name = name_crop(frame.source, frame.number, place)
         path = self.folder / name
         is_there = self._holds(path, crop)
-        self._manifest.add(
-            name, frame.source, frame.number, face, self._margin, self._detector
-        )
+        fingerprint = self._owners.get(frame.source, "")
+        line = Line(frame.source, self._margin, self._detector, fingerprint)
+        self._manifest.add(name, frame.number, face, line)
         png = None if is_there else cv2.imencode(".png", crop)[1].tobytes()
         if is_there or (not write_new(path, png) and self._holds(path, crop)):
             return None
@@ -189,14 +248,14 @@ class CropFolder:
 
 
 class Cut(NamedTuple):
-    """How a crop was cut out; by default, as the tutorial does."""
+    """How crops were cut out; by default, as the tutorial does."""
 
-    margin: float = 0.0
-    detector: str = "res10"
+    margin: float = Line().margin
+    detector: str = Line().detector
 
 
-def read_manifest(folder: Path) -> dict[str, Cut]:
-    """Read how every crop was cut that the folder's manifest lists, by file name.
+def read_manifest(folder: Path) -> dict[str, Line]:
+    """Read the folder's manifest, by the names of the crops' files.
 
     Raises
     ------
@@ -209,8 +268,11 @@ def read_manifest(folder: Path) -> dict[str, Cut]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {
-                row["file"]: Cut(
-                    float(row["margin"]), row.get("detector") or Cut().detector
+                row["file"]: Line(
+                    row["source"],
+                    float(row["margin"]),
+                    row.get("detector") or Line().detector,
+                    row.get("fingerprint") or "",
                 )
                 for row in csv.DictReader(file)
                 if row["margin"] is not None  # a full disk may tear a line
@@ -242,7 +304,7 @@ def common_cut(paths: list[Path]) -> Cut:
             unsure = path.parent.parent / UNSURE
             if unsure not in cuts:
                 cuts[unsure] = read_manifest(unsure)
-            cut = cuts[unsure].get(path.name, Cut())
+            cut = cuts[unsure].get(path.name, Line())
         examples.setdefault(cut.margin, path)
         detectors[cut.detector] += 1
     if len(examples) > 1:

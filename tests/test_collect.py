@@ -83,7 +83,7 @@ def test_a_key_saves_the_crop_with_its_line(open_collector, clock, tmp_path):
     path = tmp_path / "dataset" / "fake" / "camera_000016.png"
     np.testing.assert_array_equal(read_image(path), expected)
     ((name, cut),) = read_manifest(path.parent).items()
-    assert (name, *cut) == (path.name, 0.5, "YuNet")
+    assert (name, *cut) == (path.name, "camera", 0.5, "YuNet", "")
     assert str(collector) == "real 0, fake 1"
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pyimagesearch.console import UserError
 from pyimagesearch.files import (
+    FINGERPRINT_BYTES,
     Appender,
     atomic_write,
     check_distinct,
     check_writable,
+    fingerprint_of,
     temporary_beside,
     to_csv,
     write_new,
@@ -144,3 +146,23 @@ def test_two_flags_that_name_one_file_are_refused(tmp_path, monkeypatch):
     check_distinct(model=Path("a"), plot=None, report=None, le=Path("b"))
     with pytest.raises(UserError, match="--model and --le are the same file"):
         check_distinct(model=Path("a"), le=tmp_path / "x" / ".." / "a")
+
+
+def test_a_fingerprint_is_that_of_size_beginning_end_and_kind(tmp_path):
+    zeros = bytes(3 * FINGERPRINT_BYTES)
+    prints = []
+    for name, content in (
+        ("a.mp4", zeros),
+        ("b.MP4", zeros),  # the same
+        ("a.mov", zeros),
+        ("c.mp4", b"x" + zeros[1:]),
+        ("d.mp4", zeros[:-1] + b"x"),
+        ("e.mp4", zeros + b"\0"),
+        ("f.mp4", b""),
+        ("g", b"x"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        prints.append(fingerprint_of(tmp_path / name))
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == len(prints) - 1
+    assert all(len(one.split(".")[0]) == 16 for one in prints)

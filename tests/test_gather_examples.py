@@ -52,16 +52,43 @@ def test_again_changes_nothing_and_a_smaller_skip_adds(gather, carphone):
     assert before == {crop: crop.stat().st_mtime_ns for crop in crops}
 
 
-def test_another_video_of_that_name_overwrites_nothing(gather, carphone, tmp_path):
+@pytest.mark.parametrize("skip", [16, 8])
+def test_another_video_of_that_name_adds_and_overwrites_nothing(
+    skip, gather, carphone, tmp_path
+):
     *_, crops = gather(carphone)
-    before = [crop.read_bytes() for crop in crops]
+    before = {crop: crop.read_bytes() for crop in crops}
     other = tmp_path / "other" / carphone.name
     other.parent.mkdir()
     write_video(other, [image[:, ::-1] for image in read_all(carphone)])
+    status, _, error, after = gather(other, "--skip", skip)
+    assert status == 1
+    assert "holds crops of another carphone_pristine; nothing was overwritten" in error
+    assert {crop: crop.read_bytes() for crop in after} == before
+    # Where nothing tells whose crops they are, their pixels do.
+    (tmp_path / "out" / "crops.csv").unlink()
     status, _, error, after = gather(other)
     assert status == 1
     assert "carphone_pristine_000016.png is there already and shows something" in error
-    assert [crop.read_bytes() for crop in after] == before
+    assert {crop: crop.read_bytes() for crop in after} == before
+
+
+def test_a_second_file_of_that_name_leaves_the_first_ones_crops(
+    gather, carphone, tmp_path
+):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (videos / "anna.mp4").write_bytes(carphone.read_bytes())
+    *_, first = gather(videos)
+    assert {crop.name[:-11] for crop in first} == {"anna"}
+    write_video(videos / "anna.avi", [x[:, ::-1] for x in read_all(carphone)])
+    for saved in (7, 0):
+        status, out, _, crops = gather(videos)
+        assert status == 0
+        assert f"saved {saved} faces" in out
+        assert f"{14 - saved} were there already" in out
+        assert {crop.name[:-11] for crop in crops} == {"anna", "anna-avi"}
+        assert len(crops) == 14
 
 
 def test_an_image_gives_its_most_confident_face(gather, group_photo):

@@ -10,8 +10,10 @@ from pyimagesearch.frames import Frame
 from pyimagesearch.images import read_image
 from pyimagesearch.manifest import (
     COLUMNS,
+    FIRST_COLUMNS,
     CropFolder,
     Cut,
+    Line,
     Manifest,
     common_cut,
     name_crop,
@@ -25,10 +27,10 @@ import pytest
 FACE = Face(1, 2, 30, 40, 0.98765)
 
 
-def note(folder, *names, source="a", frame=1, margin=0.0, detector="res10"):
+def note(folder, *names, frame=1, **line):
     with closing(Manifest(folder)) as manifest:
         for name in names:
-            manifest.add(name, source, frame, FACE, margin, detector)
+            manifest.add(name, frame, FACE, Line(**{"source": "a"} | line))
 
 
 def read_rows(folder):
@@ -37,7 +39,9 @@ def read_rows(folder):
 
 
 def test_a_line_says_where_a_crop_was_cut_from(tmp_path):
-    note(tmp_path, "a_000016.png", source="a", frame=16, margin=0.5, detector="YuNet")
+    line = Line("a", 0.5, "YuNet", "0123456789abcdef.mp4")
+    note(tmp_path, "a_000016.png", frame=16, **line._asdict())
+    assert read_manifest(tmp_path) == {"a_000016.png": line}
     assert read_rows(tmp_path) == [
         {
             "file": "a_000016.png",
@@ -50,6 +54,7 @@ def test_a_line_says_where_a_crop_was_cut_from(tmp_path):
             "confidence": "0.9877",
             "margin": "0.5",
             "detector": "YuNet",
+            "fingerprint": "0123456789abcdef.mp4",
         }
     ]
 
@@ -58,7 +63,15 @@ def test_a_crop_is_noted_once(tmp_path):
     for _ in range(2):
         note(tmp_path, "a.png", "a.png", margin=0.25)
     assert len(read_rows(tmp_path)) == 1
-    assert read_manifest(tmp_path) == {"a.png": Cut(0.25)}
+    assert read_manifest(tmp_path) == {"a.png": Line("a", 0.25)}
+
+
+def test_a_crop_of_another_file_is_noted_again(tmp_path):
+    note(tmp_path, "a.png", fingerprint="1.mp4")
+    note(tmp_path, "a.png", fingerprint="1.mp4")
+    note(tmp_path, "a.png", fingerprint="2.mp4")
+    assert len(read_rows(tmp_path)) == 2
+    assert read_manifest(tmp_path)["a.png"].fingerprint == "2.mp4"
 
 
 def test_odd_names_come_back(tmp_path):
@@ -153,7 +166,7 @@ def count_open_files(folder):
 def test_a_manifest_opens_its_file_once_and_closes_it(tmp_path):
     manifest = Manifest(tmp_path)
     for number in range(5):
-        manifest.add(name_crop("a", number), "a", number, FACE, 0.0, "res10")
+        manifest.add(name_crop("a", number), number, FACE, Line("a"))
         assert count_open_files(tmp_path) == 1
     manifest.close()
     assert count_open_files(tmp_path) == 0
@@ -181,12 +194,64 @@ def test_a_crop_that_another_program_writes_meanwhile_is_kept(tmp_path, monkeypa
     np.testing.assert_array_equal(read_image(path), frame.image[2:40, 1:30])
 
 
-def test_a_manifest_of_before_gets_its_new_column(tmp_path):
-    old = ",".join(COLUMNS[:-1])
-    (tmp_path / "crops.csv").write_text(f"{old}\nb.png,b,1,1,2,30,40,0.9,0\n")
-    with closing(Manifest(tmp_path)) as lines:
-        lines.add("a.png", "a", 1, FACE, 0.0, "YuNet")
+@pytest.mark.parametrize("count", range(FIRST_COLUMNS, len(COLUMNS)))
+def test_a_manifest_of_before_gets_its_new_columns(count, tmp_path):
+    row = ["b.png", "b", "1", "1", "2", "30", "40", "0.9", "0", "YuNet"][:count]
+    old = f"{','.join(COLUMNS[:count])}\n{','.join(row)}\n"
+    (tmp_path / "crops.csv").write_text(old)
+    note(tmp_path, "a.png", detector="YuNet", fingerprint="1.mp4")
+    detector = "YuNet" if count > FIRST_COLUMNS else "res10"
     assert read_manifest(tmp_path) == {
-        "b.png": (0.0, "res10"),
-        "a.png": (0.0, "YuNet"),
+        "b.png": Line("b", 0.0, detector),
+        "a.png": Line("a", 0.0, "YuNet", "1.mp4"),
     }
+    assert set(read_rows(tmp_path)[0]) == set(COLUMNS)
+
+
+def write_files(folder, **contents):
+    """Write files of these contents; gives their paths by stem, as they are named."""
+    for name, content in contents.items():
+        path = folder / name.replace("_", ".")
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(content)
+        yield path.stem, str(path)
+
+
+def test_a_file_keeps_its_name_whatever_comes_beside_it(tmp_path):
+    files, out = tmp_path / "in", tmp_path / "out"
+    anna, film = dict(write_files(files, anna_mp4="1")), str(files / "anna.mov")
+    (files / "anna.mov").write_text("2")
+
+    def name_and_save(names):
+        with closing(CropFolder(out, 0.0, "res10")) as folder:
+            named = folder.name_sources(names)
+            for number, source in enumerate(named, start=1):
+                image = np.full((90, 90, 3), number, np.uint8)
+                frame = Frame(image, source, 16, 0.6, 25.0)
+                folder.save(folder.cut(image, FACE), frame, 1, FACE)
+            return list(named)
+
+    assert name_and_save(anna) == ["anna"]
+    both = {"anna-mov": film, "anna-mp4": anna["anna"]}
+    for _ in range(2):
+        with closing(CropFolder(out, 0.0, "res10")) as folder:
+            assert list(folder.name_sources(both)) == ["anna-mov", "anna"]
+    # By itself, too, as its crops are another's.
+    with closing(CropFolder(out, 0.0, "res10")) as folder:
+        assert list(folder.name_sources({"anna": film})) == ["anna-mov"]
+
+    # Another file of that very name and ending is refused, before anything is saved.
+    other = dict(write_files(tmp_path / "other", anna_mp4="3"))
+    with (
+        closing(CropFolder(out, 0.0, "res10")) as folder,
+        pytest.raises(UserError, match=r"holds crops of another anna; .* rename"),
+    ):
+        folder.name_sources(other)
+    # Once the crops are gone, the name is free.
+    for crop in out.glob("*.png"):
+        crop.unlink()
+    assert name_and_save(other) == ["anna"]
+    with closing(CropFolder(out, 0.0, "res10")) as folder:
+        assert list(folder.name_sources(other)) == ["anna"]
+        with pytest.raises(UserError, match="another anna"):
+            folder.name_sources(anna)
