@@ -179,7 +179,7 @@ def train_and_save(
         labels = Labels(
             classes,
             *dataset[4:],
-            learnt=digest_sources(dataset.subset(all_folds[0].train)),
+            learnt=digest_sources(dataset, all_folds[0].train),
             model_sha256=sha256,
         )
         try:

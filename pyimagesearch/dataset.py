@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -119,18 +120,17 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
     return counts
 
 
-def digest_crops(dataset: Dataset) -> list[str]:
+def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
     """Give 8 hexadecimal digits for each crop, by which it can be known again."""
-    return [hashlib.sha256(crop.tobytes()).hexdigest()[:8] for crop in dataset.crops]
+    return [hashlib.sha256(crop.tobytes()).hexdigest()[:8] for crop in crops]
 
 
-def digest_sources(dataset: Dataset) -> list[str]:
-    """Give the digest of the first crop of every source."""
-    pairs = zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True)
+def digest_sources(dataset: Dataset, learnt: np.ndarray) -> list[str]:
+    """Give the digest of the first crop of every source among some, (m,) int."""
     first = {}
-    for pair, digest in zip(pairs, digest_crops(dataset), strict=True):
-        first.setdefault(pair, digest)
-    return list(first.values())
+    for crop in learnt:
+        first.setdefault((dataset.labels[crop], dataset.sources[crop]), crop)
+    return digest_crops(dataset.crops[crop] for crop in first.values())
 
 
 def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:

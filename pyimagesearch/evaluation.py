@@ -115,6 +115,7 @@ def measure_folds(
             f"the figures are of {len(folds)} networks made the same way, each on "
             "crops that it has not seen; the network that is saved has learnt all crops"
         )
+    dataset = dataset._replace(crops=dataset.crops[:, :0])  # not wanted in the copies
     tested = np.concatenate([fold.test for fold in folds])
     order = np.argsort(tested)
     held_out = dataset.subset(tested[order])
@@ -163,7 +164,7 @@ def evaluate_files(
             f"{folder} was gathered with --margin {dataset.margin:g}, but {model} was "
             f"trained on --margin {labels.margin:g}; gather again"
         )
-    known = set(labels.learnt or ()) & set(digest_crops(dataset))
+    known = set(labels.learnt or ()) & set(digest_crops(dataset.crops))
     if known:
         warn(
             f"the network has learnt {count_of(len(known), 'source')} of this dataset: "
