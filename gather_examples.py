@@ -8,11 +8,15 @@ beside it. Running it again changes nothing; other videos add to the folder; no 
 ever overwritten.
 """
 
+import pyimagesearch
+
+if __name__ == "__main__":
+    pyimagesearch.leave_on_interrupt()
+
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 from pyimagesearch.cameras import LiveFrames
 
@@ -23,10 +27,12 @@ from pyimagesearch.console import (
     exit_status,
     fraction,
     info,
+    path,
     positive_int,
 )
 from pyimagesearch.detectors import add_detector_flags, warn_of_other_detector
 from pyimagesearch.faces import Detectors, Face, detect_in_frames
+from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame
 from pyimagesearch.manifest import CropFolder
 from pyimagesearch.outputs import has_display, window
@@ -118,7 +124,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=path,
         required=True,
         metavar="FOLDER",
         help="where the crops go, such as dataset/real; made if missing",
@@ -155,12 +161,7 @@ def run(args: argparse.Namespace) -> None:
     if args.detector.is_dir():
         warn_of_other_detector(detectors.name)
     counts = Counter()
-    folder = Path(args.input or "missing")
-    if folder.is_dir() and args.output.resolve().is_relative_to(folder.resolve()):
-        raise UserError(
-            f"--output {args.output} is inside --input {args.input}: crops of crops "
-            "would be gathered; name another folder"
-        )
+    check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
         output = CropFolder(args.output, args.margin, detectors.name)
         if not frames.live:
@@ -188,12 +189,13 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"{args.input}: nothing could be read")
     if not counts["searched"]:
         raise UserError(
-            f"{args.input}: {frames.read} frames, fewer than --skip {args.skip}"
+            f"{args.input}: {count_of(frames.read, 'frame')}, fewer than --skip "
+            f"{args.skip}"
         )
     if not counts["saved"] + counts["kept"]:
         raise UserError(
-            f"{args.input}: no face found in {counts['searched']} frames; film closer "
-            "and in better light, or try a smaller --confidence or --skip"
+            f"{args.input}: no face found in {count_of(counts['searched'], 'frame')}; "
+            "film closer and in better light, or try a smaller --confidence or --skip"
         )
 
 

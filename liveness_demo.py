@@ -5,6 +5,11 @@
 shows camera 0 in a window until q or Esc is pressed or the window is closed.
 """
 
+import pyimagesearch
+
+if __name__ == "__main__":
+    pyimagesearch.leave_on_interrupt()
+
 import argparse
 import time
 from collections import Counter
@@ -21,6 +26,7 @@ from pyimagesearch.console import (
     exit_status,
     fraction,
     info,
+    path,
     seconds,
     warn,
 )
@@ -28,7 +34,7 @@ from pyimagesearch.detectors import add_detector_flags, warn_of_other_detector
 from pyimagesearch.drawing import draw, draw_collecting
 from pyimagesearch.facelog import FaceLog
 from pyimagesearch.faces import Detectors, Face, detect_in_frames
-from pyimagesearch.files import is_same_file
+from pyimagesearch.files import check_distinct, check_outside, is_same_file
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import BONA_FIDE, load_labels, read_threshold
 from pyimagesearch.models import load_classifier
@@ -111,7 +117,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-m",
         "--model",
-        type=Path,
+        type=path,
         default=Path("liveness.model"),
         metavar="FILE",
         help="the network that train.py saved (default: %(default)s)",
@@ -119,7 +125,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-l",
         "--le",
-        type=Path,
+        type=path,
         default=Path("le.pickle"),
         metavar="FILE",
         help="the label encoder that train.py saved (default: %(default)s)",
@@ -135,13 +141,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write the labelled video or image here; for a folder, a folder",
     )
     parser.add_argument(
         "--log",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="add a line for every face of every frame to this .csv or .jsonl file",
     )
@@ -166,16 +172,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     threshold.add_argument(
         "--report",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="take the threshold from a report of train.py",
     )
     parser.add_argument(
         "--operating-point",
         choices=["eer", "apcer5"],
-        default="eer",
         help="which one of the report: that of equal error, or that which 5 %% of the "
-        "attacks pass (default: %(default)s)",
+        "attacks pass (default: eer)",
     )
     parser.add_argument(
         "--reconnect",
@@ -184,7 +189,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--collect",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="in the window, r saves the face in view as real, f as fake, into this "
         "dataset; without a window, unsure faces go into its folder unsure",
@@ -195,18 +200,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.threshold) > 2 or args.threshold != sorted(args.threshold):
         parser.error("--threshold takes one number, or a lower and a higher one")
+    if args.operating_point and not args.report:
+        parser.error("--operating-point chooses from a --report; name one")
     return args
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    names = ["model", "le", "output", "log", "report"]
+    check_distinct(**{name: getattr(args, name) for name in names})
     info("loading face detector...")
     wanted = load_labels(args.le).detector
     detectors = Detectors(args.detector, wanted, args.detector_size)
     warn_of_other_detector(detectors.name, wanted)
     thresholds = args.threshold
     if args.report:
-        thresholds = [read_threshold(args.report, args.operating_point)]
+        thresholds = [read_threshold(args.report, args.operating_point or "eer")]
     display = not args.no_display and has_display()
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
@@ -219,6 +228,7 @@ def run(args: argparse.Namespace) -> None:
         if args.output:
             if is_same_file(args.output, Path(args.input)):
                 raise UserError(f"--output {args.output}: that is the input")
+            check_outside(args.output, args.input)
             output = open_output(args.output, frames.kind)
             outputs.append(stack.enter_context(output))
         info("loading liveness detector...")
@@ -235,6 +245,8 @@ def run(args: argparse.Namespace) -> None:
             names = labels, detectors.name
             collector = Collector(args.collect, *names, thresholds, display)
             stack.enter_context(closing(collector))
+            if not frames.live:
+                frames.files = collector.name_sources(frames.files)
         if display:
             on_key = collector.press if collector else None
             outputs.append(stack.enter_context(window(frames.kind, on_key)))

@@ -12,6 +12,11 @@ it has not seen is measured on others that are made the same way, each without a
 measures a network that is there already, on all crops of a dataset.
 """
 
+import pyimagesearch
+
+if __name__ == "__main__":
+    pyimagesearch.leave_on_interrupt()
+
 import argparse
 import math
 import time
@@ -22,7 +27,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch.console import exit_status, info, positive_int, seed_int, warn
+from pyimagesearch.console import (
+    count_of,
+    exit_status,
+    info,
+    path,
+    positive_int,
+    seed_int,
+    warn,
+)
 from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
@@ -42,7 +55,7 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    min_steps: int  # more epochs where they are fewer batches in all
+    min_steps: int  # more epochs where they are fewer batches in all; of folds, 2/3
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate
@@ -157,14 +170,18 @@ def train_and_save(
     info("compiling model...")
     everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
     all_folds = [everything, *folds] if len(folds) > 1 else folds
-    # The others see their crops as often as the final network.
-    recipe = with_enough_steps(recipe, all_folds[0])
+    final = with_enough_steps(recipe, all_folds[0])
+    # The others see their crops as often as the final network, or more often.
+    other = final._replace(min_steps=recipe.min_steps * 2 // 3)
+    recipes = [final, *(with_enough_steps(other, fold) for fold in all_folds[1:])]
     train = partial(train_network, training.prepare(dataset))
-    jobs = [partial(train, fold, recipe, args.seed) for fold in all_folds]
-    info(f"training network for {recipe.epochs} epochs...")
+    jobs, steps = [], 0
+    for fold, recipe in zip(all_folds, recipes, strict=True):
+        jobs.append(partial(train, fold, recipe, args.seed))
+        steps += recipe.epochs * count_steps(recipe, fold)
+    info(f"training network for {count_of(final.epochs, 'epoch')}...")
     if len(folds) > 1:
         info(f"and {len(folds)} others to measure, each without a part of the crops...")
-    steps = recipe.epochs * sum(count_steps(recipe, fold) for fold in all_folds)
     with closing(training.run_in_threads(jobs, steps)) as results:
         final = next(results)
         if final is None:
@@ -234,7 +251,7 @@ def run_training(args: argparse.Namespace) -> None:
         }
         write_report(args.report, args.dataset, args.model, labels, report)
     written = [args.model, args.le, args.export, args.plot, args.report]
-    info(f"wrote {', '.join(str(path) for path in written if path)}")
+    info(f"wrote {', '.join(str(file) for file in written if file)}")
     if not is_whole:
         raise KeyboardInterrupt
 
@@ -244,11 +261,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    file = {"type": Path, "metavar": "FILE"}
+    file = {"type": path, "metavar": "FILE"}
     add(
         "-d",
         "--dataset",
-        type=Path,
+        type=path,
         default=Path("dataset"),
         metavar="FOLDER",
         help="a folder of crops for each class (default: %(default)s)",
@@ -292,9 +309,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--folds",
         type=positive_int,
         metavar="N",
-        help="measure N networks, each on the part of the sources that it has not "
-        "learnt; 1 holds out a quarter, which is never learnt (default: "
-        f"{FOLDS}, or {BLOCKS} where a class has one source only)",
+        help="with --split video, measure N networks, each on the part of the sources "
+        "that it has not learnt; 1 holds out a quarter, which is never learnt "
+        f"(default: {FOLDS}, or {BLOCKS} where a class is of one person only)",
     )
     add(
         "--recipe",

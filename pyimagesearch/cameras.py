@@ -5,9 +5,9 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pyimagesearch.console import UserError, warn
+from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.frames import Frame, fps_or_default
 
 import cv2
@@ -46,7 +46,9 @@ class LiveFrames:
         self._capture = LatestPicture(address)
         try:
             if self._capture.wait(FIRST_FRAME_SECONDS) is None:
-                raise UserError(explain_no_picture(address, self.name))
+                if not patient:
+                    raise UserError(explain_no_picture(address, self.name))
+                self._reopen()
         except BaseException:
             self.close()
             raise
@@ -63,8 +65,9 @@ class LiveFrames:
 
     def _reopen(self) -> None:
         endless = itertools.repeat(REOPEN_PAUSES[-1]) if self._patient else ()
+        what = "more pictures" if self.read else "picture"
         for pause in itertools.chain(REOPEN_PAUSES, endless):
-            warn(f"{self.name} gives no more pictures; trying again in {pause:g} s")
+            warn(f"{self.name} gives no {what}; trying again in {pause:g} s")
             self.close()
             time.sleep(pause)
             self._capture = LatestPicture(self._address)
@@ -72,7 +75,8 @@ class LiveFrames:
                 warn(f"{self.name} is back")
                 return
         raise UserError(
-            f"{self.name} died after {self.read} frames and could not be opened again"
+            f"{self.name} died after {count_of(self.read, 'frame')} and could not be "
+            "opened again"
         )
 
     def close(self) -> None:
@@ -144,13 +148,20 @@ def explain_no_picture(address: int | str, name: str) -> str:
     """Say that a camera or stream gives no picture, and the usual reasons."""
     if isinstance(address, str):
         reason = "is the address right, and does it answer?"
-        if address.startswith("http"):
-            from urllib.request import urlopen
+        if address.lower().startswith("http"):
+            from base64 import b64encode
+            from http.client import HTTPException
+            from urllib.request import Request, urlopen
 
+            user, _, host = urlsplit(address).netloc.rpartition("@")
+            request = Request(urlsplit(address)._replace(netloc=host).geturl())
+            if user:
+                token = b64encode(unquote(user).encode()).decode()
+                request.add_header("Authorization", f"Basic {token}")
             try:
-                urlopen(address, timeout=STALL_SECONDS).close()
+                urlopen(request, timeout=STALL_SECONDS).close()
                 reason = "it answers, but with something else"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 reason = str(error)
         return f"{name} gives no picture: {reason}"
     return (

@@ -82,6 +82,12 @@ class Collector:
             listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
             info(f"press {listed}: saves the face in view to {folder}")
 
+    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+        """Name files so that no crop of theirs stands among another file's."""
+        for folder in self._folders.values():
+            files = folder.name_sources(files)
+        return files
+
     def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         """Take note of the faces in view, before anything is drawn over them."""
         cut = next(iter(self._folders.values())).cut

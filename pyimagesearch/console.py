@@ -8,6 +8,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pyimagesearch
 
 import cv2
 
@@ -77,7 +80,9 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
         return 130
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            # In a command, what comes now is the end of the process, which is no work.
+            is_over = handler is pyimagesearch._leave
+            signal.signal(number, signal.SIG_IGN if is_over else handler)
     return 0
 
 
@@ -117,6 +122,13 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def path(text: str) -> Path:
+    """Parse a path; for argparse. An empty one would mean this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path")
+    return Path(text)
+
+
 def fraction(text: str) -> float:
     """Parse a number from 0 to 1; for argparse."""
     return _parse(text, float, 0, 1, "a number from 0 to 1")
@@ -130,6 +142,11 @@ def seconds(text: str) -> float:
 def positive_int(text: str) -> int:
     """Parse a whole number from 1 on; for argparse."""
     return _parse(text, int, 1, 1 << 31, "a whole number from 1 on")
+
+
+def side_int(text: str) -> int:
+    """Parse a side of a picture in pixels; for argparse."""
+    return _parse(text, int, 32, 4096, "a whole number from 32 to 4096")
 
 
 def seed_int(text: str) -> int:

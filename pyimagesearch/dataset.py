@@ -79,15 +79,18 @@ def load_dataset(
         return None if image is None else shrink(image, width, height)
 
     crops, paths = np.empty((len(files), height, width, 3), np.uint8), []
+    strays = 0
     with ThreadPoolExecutor() as threads:
         for path, crop in zip(files, threads.map(load, files), strict=True):
-            if crop is None:
-                stray = path.parent == folder
-                reason = "not in a class's folder" if stray else "not a readable image"
-                warn(f"{path}: {reason}; skipped")
+            if path.parent == folder:
+                strays += 1
+            elif crop is None:
+                warn(f"{path}: not a readable image; skipped")
             else:
                 crops[len(paths)] = crop
                 paths.append(path)
+    if strays:
+        warn(f"{folder}: {count_of(strays, 'file')} in no class's folder")
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
     labels = [as_label(path.relative_to(folder).parts[0]) for path in paths]

@@ -9,7 +9,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from pyimagesearch.console import UserError, fraction, positive_int, warn
+from pyimagesearch.console import UserError, fraction, path, side_int, warn
 
 import cv2
 import numpy as np
@@ -185,14 +185,14 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-d",
         "--detector",
-        type=Path,
+        type=path,
         default=Path("face_detector"),
         metavar="FOLDER",
         help="where the face detectors are, or the file of one (default: %(default)s)",
     )
     parser.add_argument(
         "--detector-size",
-        type=positive_int,
+        type=side_int,
         metavar="N",
         help="longer side of what YuNet sees, in pixels; 640 finds smaller faces "
         f"(default: {YuNet.SIZE})",

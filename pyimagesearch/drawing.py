@@ -4,7 +4,7 @@ from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.labels import BONA_FIDE
 from pyimagesearch.manifest import UNSURE
-from pyimagesearch.outputs import WINDOW_WIDTH
+from pyimagesearch.outputs import window_zoom
 
 import cv2
 import numpy as np
@@ -17,8 +17,7 @@ COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER}  # every other label is an attack
 def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> None:
     """Draw a face's box and label onto its picture, the label inside it."""
     height, width = image.shape[:2]
-    # So that it looks the same in the window, whatever the size of the frame.
-    zoom = max(1.0, width / WINDOW_WIDTH)
+    zoom = window_zoom(image)
     font, size, weight = cv2.FONT_HERSHEY_SIMPLEX, 0.5 * zoom, round(zoom)
     left, top, right, bottom, _ = prediction.box
     color = COLORS.get(prediction.label, RED)
@@ -38,7 +37,7 @@ def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> 
 
 def draw_collecting(image: np.ndarray, collector: Collector) -> None:
     """Mark the faces that the keys would save, and say what was saved."""
-    zoom = max(1.0, image.shape[1] / WINDOW_WIDTH)
+    zoom = window_zoom(image)
     keys_of = {}
     for key in collector.keys:
         if target := collector.target(key):

@@ -108,14 +108,14 @@ def measure_folds(
     report, scores
         As from `measure`, of all test crops together; `folds` has each by itself.
     held_out : Dataset
-        These crops.
+        Labels, sources and paths of these crops, without their pixels.
     """
     if len(folds) > 1:
         info(
             f"the figures are of {len(folds)} networks made the same way, each on "
             "crops that it has not seen; the network that is saved has learnt all crops"
         )
-    dataset = dataset._replace(crops=dataset.crops[:, :0])  # not wanted in the copies
+    dataset = dataset._replace(crops=dataset.crops[:, :0])  # subsets would copy them
     tested = np.concatenate([fold.test for fold in folds])
     order = np.argsort(tested)
     held_out = dataset.subset(tested[order])
@@ -133,9 +133,9 @@ def measure_folds(
         figures |= {"train": train, "test": count_sources(test)}
         report["folds"].append(figures)
     for name in ("accuracy", "acer", "eer"):
-        values = [f[name] for f in report["folds"] if f.get(name) is not None]
-        if len(values) > 1:
-            spread = " ".join(f"{value:.1%}" for value in values)
+        values = [figures.get(name) for figures in report["folds"]]
+        if len(values) > values.count(None) + 1:
+            spread = " ".join("-" if v is None else f"{v:.1%}" for v in values)
             info(f"{name if name == 'accuracy' else name.upper()} by fold: {spread}")
     return report, scores, held_out
 

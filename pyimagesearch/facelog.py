@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import UserError
-from pyimagesearch.files import Appender, to_csv
+from pyimagesearch.files import Appender, check_writable, to_csv
 from pyimagesearch.frames import Frame
 
 
@@ -35,7 +35,7 @@ class FaceLog:
             *("confidence", *(f"p_{name}" for name in classes), "score", "decision"),
         ]
         self._is_csv = path.suffix == ".csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
         self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
 
     def add(self, frame: Frame, prediction: Prediction) -> None:

@@ -142,6 +142,16 @@ def is_same_file(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
 
 
+def check_outside(output: Path, source: str) -> None:
+    """Raise a UserError if an output lies in the folder that is read."""
+    folder = Path(source or "missing")
+    if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"--output {output} is inside --input {source}, where the next run would "
+            "find it; name another folder"
+        )
+
+
 def check_distinct(**paths: Path | None) -> None:
     """Raise a UserError if two flags, by name, name the same file."""
     seen = {}

@@ -178,10 +178,10 @@ def split_dataset(
             )
     elif not is_by_video:
         warn(
-            "a class has crops of one video or person only, so the network is measured "
-            "on a part of the videos that it has seen another part of; to learn how it "
-            "does on others, gather from two videos of each or more (photographs that "
-            "differ in a number only count as one)"
+            "a class has crops of one video or person only, or too few, so the network "
+            "is measured on a part of the videos that it has seen another part of; to "
+            "learn how it does on others, gather from two videos of each or more "
+            "(photographs that differ in a number only count as one)"
         )
     if count == 1:
         folds = [folds[seed % len(folds)]]

@@ -128,4 +128,4 @@ def next_time(video: cv2.VideoCapture, before: float, number: int, fps: float) -
 def fps_or_default(video: cv2.VideoCapture) -> float:
     """Frames per second as the video says, or 25 where it cannot be right."""
     fps = video.get(cv2.CAP_PROP_FPS)
-    return fps if 1 <= fps <= 1000 else 25.0
+    return fps if 0.001 <= fps <= 1000 else 25.0

@@ -9,8 +9,8 @@ import numpy as np
 
 # What opencv-python reads everywhere; what it reads here, `read_image` finds out.
 IMAGE_SUFFIXES = {
-    *(".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
-    *(".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 }
 VIDEO_SUFFIXES = {
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),

@@ -118,7 +118,7 @@ def read_threshold(report: Path, point: str) -> float:
 
 
 def _parse_labels(content: bytes) -> Labels:
-    if content.startswith((b"PK", b"\x89HDF")):
+    if content.startswith((b"PK", b"\x89HDF", b"\x08")):
         raise ValueError("it is a model; are --model and --le swapped?")
     if len(content) > SIZE_LIMIT:
         raise ValueError("too large")

@@ -144,7 +144,12 @@ class CropFolder:
     """
 
     def __init__(self, folder: Path, margin: float, detector: str):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be made a folder: {error.strerror}"
+            ) from None
         crops = find_files(folder, IMAGE_SUFFIXES)
         if crops and (theirs := common_cut(crops).margin) != margin:
             raise UserError(
@@ -188,7 +193,7 @@ class CropFolder:
             owners = {c: self._owners.get(c, "") for c in (short, long, name)}
             if own in owners.values():  # gathered before
                 choices = [c for c, owner in owners.items() if owner == own]
-            elif owners[name].endswith(kind.lower() or "-"):
+            elif owners[name] and Path(owners[name]).suffix == kind.lower():
                 choices = []  # two of one name would look like one
             else:
                 choices = [c for c in (name, long) if not owners[c]]
@@ -196,7 +201,7 @@ class CropFolder:
             if choice is None:
                 raise UserError(
                     f"{self.folder} holds crops of another {name}; nothing was "
-                    f"overwritten: rename {file} or name another --output"
+                    f"overwritten: rename {file} or name another folder"
                 )
             self._owners[choice], named[choice] = own, file
         return named

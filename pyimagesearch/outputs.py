@@ -10,7 +10,7 @@ from pathlib import Path
 from pyimagesearch.console import UserError
 from pyimagesearch.files import atomic_write, check_writable, temporary_beside
 from pyimagesearch.frames import Frame
-from pyimagesearch.images import IMAGE_SUFFIXES
+from pyimagesearch.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
         When the name ends in nothing that can be written.
     """
     if kind == "folder":
-        if path.suffix.lower() in IMAGE_SUFFIXES | set(CODECS):
+        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             raise UserError(
                 f"--output {path}: of a folder comes a folder; name one without "
                 f"{path.suffix}"
@@ -191,10 +191,17 @@ def is_window_open() -> bool:
 def shrink_to_window(image: np.ndarray) -> np.ndarray:
     """Make an image, (M, N, 3) uint8 BGR, fit WINDOW_WIDTH and WINDOW_HEIGHT."""
     height, width = image.shape[:2]
-    if width <= WINDOW_WIDTH and height <= WINDOW_HEIGHT:
+    zoom = window_zoom(image)
+    if zoom == 1 or zoom > min(height, width):
         return image
     import imutils  # late, as only a window wants it
 
     if width * WINDOW_HEIGHT >= height * WINDOW_WIDTH:
         return imutils.resize(image, width=WINDOW_WIDTH)
     return imutils.resize(image, height=WINDOW_HEIGHT)
+
+
+def window_zoom(image: np.ndarray) -> float:
+    """Say how many times an image, (M, N, 3), is larger than its window shows it."""
+    height, width = image.shape[:2]
+    return max(1.0, width / WINDOW_WIDTH, height / WINDOW_HEIGHT)

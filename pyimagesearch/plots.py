@@ -62,7 +62,8 @@ def plot_report(
 
 def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
     """Plot loss and accuracy by epoch, as the tutorial does; of folds, their means."""
-    epochs = np.arange(1, len(histories[0]["loss"]) + 1)
+    length = min(len(history["loss"]) for history in histories)
+    epochs = np.arange(1, length + 1)
     for key, label in (
         ("loss", "train_loss"),
         ("val_loss", "val_loss"),
@@ -73,9 +74,9 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
         for history in histories:
             values = np.array(history.get(key, [None]), float)
             known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
-            if len(known):
-                values = np.interp(epochs, known + 1, values[known], left=np.nan)
-                curves.append(values)
+            if len(known):  # stretched, as smaller folds may take more epochs
+                own = (known + 1) * len(epochs) / len(values)
+                curves.append(np.interp(epochs, own, values[known], left=np.nan))
         if curves:
             marker = "." if len(epochs) < 3 else ""
             (line,) = axes.plot(

@@ -37,12 +37,17 @@ def open_frames(
         When there is nothing there that can be read.
     """
     path = Path(source)
-    if source.isdecimal() and not path.is_dir():
+    if source.isdecimal() and not path.exists():
         if int(source) > MAX_CAMERA:
             raise UserError(f"camera {source}: they count from 0 to {MAX_CAMERA}")
         return LiveFrames(int(source), skip, patient)
-    if re.match(r"(https?|rtsps?|rtmp)://", source):
-        if not urlsplit(source).hostname:
+    if re.match(r"(https?|rtsps?|rtmp)://", source, re.IGNORECASE):
+        try:
+            parts = urlsplit(source)
+            has_host = parts.hostname and parts.port != 0
+        except ValueError as error:
+            raise UserError(f"--input: not an address: {error}") from None
+        if not has_host:
             raise UserError(f"{source}: an address wants a host after the //")
         return LiveFrames(source, skip, patient)
     if not source:
@@ -78,8 +83,11 @@ def _name_sources(files: list[Path], root: Path) -> dict[str, str]:
     for file in files:
         parts = file.relative_to(root).parts[:-1] if file != root else ()
         stems.setdefault("-".join([*parts, file.stem]), []).append(file)
-    return {
-        stem if len(same) == 1 else f"{stem}-{file.suffix[1:]}": str(file)
-        for stem, same in stems.items()
-        for file in same
-    }
+    named = {}
+    for stem, same in stems.items():
+        for file in same:
+            name = stem if len(same) == 1 else f"{stem}-{file.suffix[1:]}"
+            while name in named:  # a/x.mp4 beside a-x.mp4
+                name += "-again"
+            named[name] = str(file)
+    return named

@@ -1,9 +1,9 @@
 """What Keras' `fit` needs to be fast, steady and interruptible for so small a network.
 
-Four things that Keras makes of a dozen small operations each are one or two
-here, by Keras' own extension points: `update_step` of an optimizer, `call` of a layer,
-`clone_model`. Everything else is Keras': other optimizers, regularizers, frozen layers
-and callbacks do what they do there.
+Three things that Keras makes of many operations take one or two here, by Keras' own
+extension points: `update_step` of an optimizer, `call` of a layer, `clone_model`.
+Everything else is Keras': other optimizers, regularizers, frozen layers and callbacks
+do what they do there.
 """
 
 import threading

@@ -1,6 +1,8 @@
 import argparse
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from pyimagesearch.console import (
     UserError,
@@ -8,9 +10,11 @@ from pyimagesearch.console import (
     exit_status,
     fraction,
     info,
+    path,
     positive_int,
     seconds,
     seed_int,
+    side_int,
     warn,
 )
 
@@ -138,6 +142,44 @@ def test_two_interrupts_in_a_moment_leave_with_130(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.returncode == 130
     assert done.stderr == b"[INFO] interrupted\n"
+
+
+@pytest.mark.parametrize("script", ["gather_examples", "train", "liveness_demo"])
+def test_ctrl_c_in_the_imports_of_a_command_leaves_with_130(script, tmp_path):
+    (tmp_path / "cv2.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    command = [sys.executable, f"{script}.py", "--help"]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_ctrl_c_after_the_work_changes_nothing():
+    program = (
+        "import os, signal, pyimagesearch\n"
+        "pyimagesearch.leave_on_interrupt()\n"
+        "from pyimagesearch.console import exit_status\n"
+        "status = exit_status(print, 'done')\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "raise SystemExit(status)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"done\n", b"")
+
+
+def test_an_empty_path_is_none():
+    with pytest.raises(argparse.ArgumentTypeError, match="'' is no path"):
+        path("")
+    assert path("out") == Path("out")
+
+
+@pytest.mark.parametrize("text", ["31", "4097", "0", "wide"])
+def test_no_side(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 32 to 4096"):
+        side_int(text)
+    assert side_int("640") == 640
 
 
 def test_importing_leaves_the_logs_of_other_programs_alone():

@@ -75,7 +75,8 @@ class FixedVideo:
 
 
 @pytest.mark.parametrize(
-    ("said", "fps"), [(0.0, 25), (-1.0, 25), (1e6, 25), (float("nan"), 25), (30.0, 30)]
+    ("said", "fps"),
+    [(0.0, 25), (-1.0, 25), (1e6, 25), (float("nan"), 25), (30.0, 30), (0.5, 0.5)],
 )
 def test_a_rate_that_cannot_be_right_is_25_frames_a_second(said, fps):
     assert fps_or_default(FixedVideo(said)) == fps

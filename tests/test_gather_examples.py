@@ -167,7 +167,7 @@ def test_tiny_faces_are_dropped_and_counted(gather, group_photo, tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("blank.png", "no face found in 1 frames"),
+        ("blank.png", "no face found in 1 frame;"),
         ("short.mp4", "9 frames, fewer than --skip 16"),
         ("damaged.png", "neither an image nor a video"),
         ("missing.mp4", "no such file"),
@@ -213,5 +213,14 @@ def test_crops_of_crops_are_not_gathered(gather, group_photo, tmp_path):
     for output in ("in", "in/crops"):
         status, _, error, _ = gather(tmp_path / "in", output=output)
         assert status == 1
-        assert "crops of crops would be gathered" in error
+        assert "where the next run would find it" in error
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.jpg"]
+
+
+def test_an_output_that_is_no_folder_is_said_in_one_line(gather, carphone, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    status, _, error, _ = gather(carphone)
+    assert status == 1
+    assert "out cannot be made a folder: File exists" in error
+    with pytest.raises(SystemExit, match="2"):
+        gather_examples.main(["-i", str(carphone), "-o", ""])

@@ -272,6 +272,51 @@ def test_the_input_is_never_written_over(demo, carphone, tmp_path):
     assert video.read_bytes() == carphone.read_bytes()
 
 
+def test_a_folders_output_is_a_folder_outside_it(demo, group_photo, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(group_photo.read_bytes())
+    for output, reason in (
+        (tmp_path / "out.flv", "of a folder comes a folder"),
+        (tmp_path / "in" / "out", "where the next run would find it"),
+    ):
+        status, _, error = demo(tmp_path / "in", "-o", output, "--no-display")
+        assert status == 1
+        assert reason in error
+        assert not output.exists()
+
+
+def test_no_file_is_written_over_another_that_is_named(demo, trained, group_photo):
+    before = (trained / "liveness.model").read_bytes()
+    status, _, error = demo(group_photo, "-o", trained / "liveness.model")
+    assert status == 1
+    assert "--model and --output are the same file" in error
+    assert (trained / "liveness.model").read_bytes() == before
+
+
+def test_swapped_files_are_named(demo, trained, group_photo):
+    for model in ("liveness.model", "liveness.onnx"):
+        status, _, error = demo(group_photo, model="le.pickle", le=model)
+        assert status == 1
+        assert "are --model and --le swapped?" in error
+
+
+def test_what_is_collected_of_another_file_of_that_name_is_refused_at_once(
+    demo, carphone, tmp_path
+):
+    options = ["--collect", tmp_path / "new", "--no-display", "--threshold", "0", "1"]
+    assert demo(carphone, *options)[0] == 0
+    crops = sorted((tmp_path / "new" / "unsure").glob("*.png"))
+    assert crops
+    assert demo(carphone, *options)[0] == 0
+    other = tmp_path / "other" / carphone.name
+    other.parent.mkdir()
+    write_video(other, [image[:, ::-1] for image in read_all(carphone)])
+    status, _, error = demo(other, *options)
+    assert status == 1
+    assert "holds crops of another carphone_pristine" in error
+    assert sorted((tmp_path / "new" / "unsure").glob("*.png")) == crops
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
 def test_the_log_has_a_line_for_every_face(name, demo, group_photo, tmp_path):
     for _ in range(2):  # a second run adds to the first

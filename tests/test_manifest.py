@@ -247,6 +247,13 @@ def test_a_file_keeps_its_name_whatever_comes_beside_it(tmp_path):
         pytest.raises(UserError, match=r"holds crops of another anna; .* rename"),
     ):
         folder.name_sources(other)
+    bare = dict(write_files(tmp_path / "bare", ben="1"))
+    assert name_and_save(bare) == ["ben"]
+    with (
+        closing(CropFolder(out, 0.0, "res10")) as folder,
+        pytest.raises(UserError, match="another ben"),
+    ):
+        folder.name_sources(dict(write_files(tmp_path / "other", ben="2")))
     # Once the crops are gone, the name is free.
     for crop in out.glob("*.png"):
         crop.unlink()

@@ -9,7 +9,9 @@ from pyimagesearch.outputs import (
     shrink_to_window,
     video_file,
     window,
+    window_zoom,
 )
+from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
@@ -129,6 +131,24 @@ def test_the_window_fits_a_small_screen(size):
     assert width <= 600
     assert height == 680 or width == 600
     assert height / width == pytest.approx(size[0] / size[1], rel=0.1)
+
+
+def test_a_picture_too_thin_to_be_shrunk_stays():
+    image = np.zeros((5, 10000, 3), np.uint8)
+    assert shrink_to_window(image) is image
+
+
+def test_what_is_drawn_grows_with_what_the_window_shrinks():
+    for shape, zoom in (((90, 90), 1), ((680, 1200), 2), ((1360, 300), 2)):
+        assert window_zoom(np.zeros((*shape, 3), np.uint8)) == zoom
+
+
+def test_a_slow_video_is_as_long_as_what_it_shows(tmp_path):
+    with video_file(tmp_path / "a.mp4") as write:
+        for number in range(5):
+            assert write(picture(64, 64, time=2.0 * number, fps=0.5))
+    frames = list(open_frames(str(tmp_path / "a.mp4")))
+    assert [frame.time for frame in frames] == [0, 2, 4, 6, 8]
 
 
 def test_a_folder_gets_a_file_for_each_source(tmp_path):

@@ -62,14 +62,14 @@ def test_without_scores_the_curves_stay(tmp_path):
     assert not Path("plot.png").exists()
 
 
-def test_curves_of_folds_are_averaged_where_they_were_measured():
+def test_curves_of_folds_are_stretched_to_one_length_and_averaged():
     axes = Figure().subplots()
-    one = {"loss": [1.0, 0.8, 0.6], "val_loss": [None, 0.7, 0.3]}
-    other = {"loss": [0.8, 0.6, 0.4], "val_loss": [None, 0.5, 0.1]}
-    plot_training(axes, [one, other])
+    short = {"loss": [0.8, 0.4], "val_loss": [None, 0.5]}
+    long = {"loss": [1.0, 0.8, 0.6, 0.4], "val_loss": [None, 0.7, None, 0.3]}
+    plot_training(axes, [short, long])
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_allclose(lines["train_loss"], [0.9, 0.7, 0.5])
-    np.testing.assert_allclose(lines["val_loss"], [np.nan, 0.6, 0.2])
+    np.testing.assert_allclose(lines["train_loss"], [0.8, 0.4])
+    np.testing.assert_allclose(lines["val_loss"][-1], 0.4)
     assert "mean of 2 folds" in axes.get_xlabel()
 
 

@@ -27,6 +27,20 @@ def test_files_of_one_stem_get_names_of_their_own(tmp_path):
     assert names == ["a-jpg", "a-png", "alice-1", "bob-1"]
 
 
+def test_no_file_is_lost_where_a_folder_makes_its_name_anothers(tmp_path):
+    for name in ("a/x.png", "a-x.png", "b/x.png", "a-x-png.png"):
+        write_image(tmp_path / name)
+    names = [frame.source for frame in open_frames(str(tmp_path))]
+    assert len(names) == len(set(names)) == 4
+
+
+def test_a_file_named_by_a_number_is_no_camera(tmp_path, monkeypatch):
+    write_image(tmp_path / "8.png")
+    (tmp_path / "8.png").rename(tmp_path / "8")
+    monkeypatch.chdir(tmp_path)
+    assert open_frames("8").kind == "image"
+
+
 @pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "folder", "cut.mp4"])
 def test_what_cannot_be_read_fails_at_once_and_is_named(name, tmp_path, carphone):
     (tmp_path / "text.mp4").write_text("I am no video")
@@ -54,6 +68,9 @@ def test_files_of_other_kinds_are_counted_and_their_kinds_named(tmp_path, capsys
         ("99999999999", "they count from 0 to 999"),
         ("rtsp://", "wants a host"),
         ("http:///stream", "wants a host"),
+        ("HTTP:///stream", "wants a host"),
+        ("http://[::1/a", "not an address"),
+        ("http://127.0.0.1:door/a", "not an address"),
     ],
 )
 def test_what_names_no_source_is_said_in_one_line(source, reason):

@@ -302,12 +302,13 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     assert sorted(np.concatenate([test for _, test, *_ in folds])) == everything
     ((probabilities, dataset),) = scored
     assert probabilities.shape == (80, 2)
-    assert dataset.paths == load_dataset(films).paths
+    whole = load_dataset(films)
+    assert dataset.paths == whole.paths
     for learnt, tested, order, model in folds:
         assert set(order.ravel()) == set(learnt)
         assert not set(learnt) & set(tested)
         # What was measured is what that network, asked again, says of them.
-        again = model(scale(dataset.crops[tested]), training=False)
+        again = model(scale(whole.crops[tested]), training=False)
         np.testing.assert_allclose(probabilities[tested], again, atol=1e-5)
 
     report = json.loads((tmp_path / "r.json").read_text())
@@ -373,7 +374,7 @@ def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
     assert (count, count * per_epoch) == (epochs, steps)
 
 
-def test_the_folds_see_their_crops_as_often_as_the_final_network(
+def test_folds_see_their_crops_as_often_as_the_final_network_or_more_often(
     films, run, monkeypatch
 ):
     train_network, seen = train.train_network, {}
@@ -383,8 +384,11 @@ def test_the_folds_see_their_crops_as_often_as_the_final_network(
         return train_network(data, fold, recipe._replace(epochs=1), *arguments)
 
     monkeypatch.setattr(train, "train_network", watch)
+    assert run(films, "--folds", 4)[0] == 0
+    assert seen == {80: 120, 60: 120}  # of 5 and 4 steps: 600 and 480
+    seen.clear()
     assert run(films, "--folds", 2)[0] == 0
-    assert seen == {80: 120, 40: 120}  # 120 of 5 steps are 600
+    assert seen == {80: 120, 40: 134}  # of 5 and 3 steps: 600 and 402
 
 
 class InterruptingBar:

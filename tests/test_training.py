@@ -404,7 +404,7 @@ def test_a_training_is_traced_once():
     model.build((None, 16, 16, 3))
     before = Traced.count
     control = Control(Bar(), threading.Event())
-    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    model.compile(FusedAdam(), "categorical_crossentropy", metrics=["accuracy"])
     model.fit(IMAGES, TARGETS, epochs=2, verbose=0, callbacks=[control])
     assert Traced.count == before + 1
 
