@@ -366,6 +366,8 @@ def test_a_report_hands_over_its_threshold(demo, group_photo, tmp_path):
     status, _, error = demo(group_photo, *options)
     assert status == 1
     assert "no report with a threshold eer" in error
+    with pytest.raises(SystemExit, match="2"):
+        demo(group_photo, "--operating-point", "apcer5")
 
 
 def copy_as_keras(trained, folder):
