@@ -170,16 +170,16 @@ def train_and_save(
     info("compiling model...")
     everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
     all_folds = [everything, *folds] if len(folds) > 1 else folds
-    final = with_enough_steps(recipe, all_folds[0])
+    recipes = [with_enough_steps(recipe, all_folds[0])]
     # The others see their crops as often as the final network, or more often.
-    other = final._replace(min_steps=recipe.min_steps * 2 // 3)
-    recipes = [final, *(with_enough_steps(other, fold) for fold in all_folds[1:])]
+    other = recipes[0]._replace(min_steps=recipe.min_steps * 2 // 3)
+    recipes += [with_enough_steps(other, fold) for fold in all_folds[1:]]
     train = partial(train_network, training.prepare(dataset))
     jobs, steps = [], 0
-    for fold, recipe in zip(all_folds, recipes, strict=True):
-        jobs.append(partial(train, fold, recipe, args.seed))
-        steps += recipe.epochs * count_steps(recipe, fold)
-    info(f"training network for {count_of(final.epochs, 'epoch')}...")
+    for fold, own in zip(all_folds, recipes, strict=True):
+        jobs.append(partial(train, fold, own, args.seed))
+        steps += own.epochs * count_steps(own, fold)
+    info(f"training network for {count_of(recipes[0].epochs, 'epoch')}...")
     if len(folds) > 1:
         info(f"and {len(folds)} others to measure, each without a part of the crops...")
     with closing(training.run_in_threads(jobs, steps)) as results:
