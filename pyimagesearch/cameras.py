@@ -153,8 +153,9 @@ def explain_no_picture(address: int | str, name: str) -> str:
             from http.client import HTTPException
             from urllib.request import Request, urlopen
 
-            user, _, host = urlsplit(address).netloc.rpartition("@")
-            request = Request(urlsplit(address)._replace(netloc=host).geturl())
+            parts = urlsplit(address)
+            user, _, host = parts.netloc.rpartition("@")
+            request = Request(parts._replace(netloc=host).geturl())
             if user:
                 token = b64encode(unquote(user).encode()).decode()
                 request.add_header("Authorization", f"Basic {token}")

@@ -75,10 +75,10 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
             values = np.array(history.get(key, [None]), float)
             known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
             if len(known):  # stretched, as smaller folds may take more epochs
-                own = (known + 1) * len(epochs) / len(values)
+                own = (known + 1) * length / len(values)
                 curves.append(np.interp(epochs, own, values[known], left=np.nan))
         if curves:
-            marker = "." if len(epochs) < 3 else ""
+            marker = "." if length < 3 else ""
             (line,) = axes.plot(
                 epochs, np.mean(curves, axis=0), marker=marker, label=label
             )
