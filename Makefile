@@ -16,7 +16,7 @@ demo: .venv/installed detector sample  ## from nothing to a labelled video: demo
 	@echo "Look at demo/demo.mp4, and at what the training says in demo/plot.png."
 
 test: .venv/installed-dev detector  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-demo: demo .venv-demo/installed  ## run the demo where nothing but requirements-demo.txt is
 	.venv-demo/bin/python liveness_demo.py -m demo/liveness.onnx -l demo/le.pickle \
@@ -26,13 +26,13 @@ test-lowest: detector  ## run the tests with the oldest versions that requiremen
 	$(PYTHON) -m venv --clear .venv-lowest
 	sed -E 's/^([a-z0-9-]+)>=([0-9.]+).*/\1==\2.*/' requirements.txt > .venv-lowest/r.txt
 	.venv-lowest/bin/pip install --quiet -r .venv-lowest/r.txt -r requirements-dev.txt
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal
 
 test-opencv5: detector  ## run the tests with OpenCV 5
 	$(PYTHON) -m venv --clear .venv-opencv5
 	sed 's/^opencv-python.*/opencv-python>=5,<6/' requirements.txt > .venv-opencv5/r.txt
 	.venv-opencv5/bin/pip install --quiet -r .venv-opencv5/r.txt -r requirements-dev.txt
-	.venv-opencv5/bin/python -m pytest
+	.venv-opencv5/bin/python -m pytest -n auto --dist worksteal
 
 test-faults: .venv/installed-dev detector  ## damage, kill and starve it more often
 	FAULTS=full $(BIN)/python -m pytest -n auto --dist worksteal tests/faults

@@ -1,11 +1,11 @@
-"""Gather face crops from a video, an image, or a folder of them.
+"""Gather face crops from a video, an image, a folder of them, or a camera.
 
     python gather_examples.py --input videos/real.mp4 --output dataset/real
     python gather_examples.py --input videos/fake.mp4 --output dataset/fake
 
-writes one PNG a face, named <video>_<frame number>.png, and notes it in crops.csv
-beside it. Running it again changes nothing; other videos add to the folder; no crop is
-ever overwritten.
+writes one PNG for each face, named <video>_<frame number>.png, and a line in crops.csv
+that says where it was cut from. Running it again changes nothing; other videos add to
+the folder; no crop is ever overwritten.
 """
 
 import pyimagesearch
@@ -18,85 +18,55 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 
-from pyimagesearch.cameras import LiveFrames
-
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch.console import (
-    UserError,
-    count_of,
-    exit_status,
-    fraction,
-    info,
-    path,
-    positive_int,
+from pyimagesearch import console
+from pyimagesearch.console import UserError, count_of, info
+from pyimagesearch.crops import CropFolder
+from pyimagesearch.faces import (
+    DetectorPool,
+    add_detector_flags,
+    detect_in_frames,
+    warn_of_other_detector,
 )
-from pyimagesearch.detectors import add_detector_flags, warn_of_other_detector
-from pyimagesearch.faces import Detectors, Face, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame
-from pyimagesearch.manifest import CropFolder
+from pyimagesearch.live import LiveFrames, open_frames
 from pyimagesearch.outputs import has_display, window
-from pyimagesearch.prefetch import map_ahead
-from pyimagesearch.sources import open_frames
 
 from tqdm import tqdm
 
 
 def gather(
     frames: Iterable[Frame],
-    detectors: Detectors,
+    detectors: DetectorPool,
     output: CropFolder,
     counts: Counter,
     confidence: float | None = None,
     all_faces: bool = False,
 ) -> None:
-    """Save the face crops of some frames.
+    """Save the most confident face of each frame, or all of its faces.
 
-    Parameters
-    ----------
-    frames : iterable of Frame
-        Each is searched for faces.
-    detectors : Detectors
-    output : CropFolder
-    counts : Counter
-        Counts frames by "searched" and "faceless", and faces by "saved", "kept" (the
-        same crop was there already) and "dropped" (too small or outside the frame).
-    confidence : float, optional
-        As for `detect_faces`.
-    all_faces : bool, default False
-        Keep every face of a frame rather than the most confident one only.
-
-    Raises
-    ------
-    UserError
-        When another picture has a crop's name.
+    Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
+    crop was there already) and "dropped" (too small or outside the frame). Another
+    picture that has a crop's name is a UserError.
     """
-
-    def find_faces() -> Iterator[tuple[Frame, int, Face]]:
-        for frame, faces, dropped in detect_in_frames(frames, detectors, confidence):
+    with closing(detect_in_frames(frames, detectors, confidence)) as detected:
+        for frame, faces, dropped in detected:
             counts["searched"] += 1
             counts["dropped"] += dropped
             counts["faceless"] += not faces
             for place, face in enumerate(faces if all_faces else faces[:1], start=1):
-                yield frame, place, face
-
-    def save(found: tuple[Frame, int, Face]) -> None:
-        frame, _, face = found
-        path = output.save(output.cut(frame.image, face), *found)
-        counts["saved" if path else "kept"] += 1
-        if path:
-            info(f"saved {path} to disk")
-
-    # Crops are written while faces are searched for, one after the other.
-    with closing(find_faces()) as found:
-        for _ in map_ahead(save, found, threads=1):
-            pass
+                crop = output.cut(frame.image, face)
+                path = output.save(crop, frame, place, face)
+                counts["saved" if path else "kept"] += 1
+                if path:
+                    info(f"saved {path} to disk")
 
 
 def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
-    """Pass the frames on, with a progress bar where stderr is a terminal.
+    """Yield the frames, with a progress bar where stderr is a terminal.
 
-    What a camera sees is shown in a window as well, where there is a screen; q ends it.
+    Those of a camera are also shown in a window, if there is a display; q ends it.
     """
     with ExitStack() as stack:
         bar = tqdm(total=frames.total, unit=" frames", disable=None)
@@ -114,50 +84,28 @@ def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "-i",
-        "--input",
-        required=True,
-        help="video, image, folder of videos and images, camera index, or http(s) or "
-        "rtsp address",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=path,
-        required=True,
-        metavar="FOLDER",
-        help="where the crops go, such as dataset/real; made if missing",
-    )
+    add = parser.add_argument
+    what = "video, image, folder of them, camera index, or http(s) or rtsp address"
+    add("-i", "--input", required=True, help=what)
+    folder = {"type": console.path, "metavar": "FOLDER"}
+    what = "where the crops go, such as dataset/real; made if missing"
+    add("-o", "--output", **folder, required=True, help=what)
     add_detector_flags(parser)
-    parser.add_argument(
-        "-s",
-        "--skip",
-        type=positive_int,
-        default=16,
-        metavar="N",
-        help="search every N-th frame of a video (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--all-faces",
-        action="store_true",
-        help="keep every face of a frame, not only the most confident one",
-    )
-    parser.add_argument(
-        "--margin",
-        type=fraction,
-        default=0.0,
-        metavar="M",
-        help="grow the box by this share of its width and height on each side, 0 to 1 "
-        "(default: %(default)s)",
-    )
+    number = {"type": console.positive_int, "metavar": "N"}
+    what = "search every N-th frame of a video (default: %(default)s)"
+    add("-s", "--skip", **number, default=16, help=what)
+    what = "keep every face of a frame, not only the most confident one"
+    add("--all-faces", action="store_true", help=what)
+    what = "extend the box by this share of its width and height on each side, 0 to 1 "
+    what += "(default: %(default)s)"
+    add("--margin", type=console.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    detectors = Detectors(args.detector, size=args.detector_size)
+    detectors = DetectorPool(args.detector, size=args.detector_size)
     if args.detector.is_dir():
         warn_of_other_detector(detectors.name)
     counts = Counter()
@@ -167,24 +115,12 @@ def run(args: argparse.Namespace) -> None:
         if not frames.live:
             frames.files = output.name_sources(frames.files)
         try:
-            with closing(output), closing(with_progress(frames)) as readable:
+            with closing(output), closing(with_progress(frames)) as shown:
                 gather(
-                    readable,
-                    detectors,
-                    output,
-                    counts,
-                    args.confidence,
-                    args.all_faces,
+                    shown, detectors, output, counts, args.confidence, args.all_faces
                 )
         finally:
-            read = count_of(frames.read, "frame")
-            saved = count_of(counts["saved"], "face")
-            info(
-                f"read {read}, searched {counts['searched']}, {counts['faceless']} "
-                f"without a face; saved {saved} to {args.output}, {counts['kept']} "
-                f"were there already, {counts['dropped']} too small or outside the "
-                "frame"
-            )
+            summarize(frames.read, counts, args.output)
     if not frames.read:
         raise UserError(f"{args.input}: nothing could be read")
     if not counts["searched"]:
@@ -199,9 +135,19 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
+def summarize(read: int, counts: Counter, output) -> None:
+    """Print how many frames were read and what became of their faces."""
+    info(
+        f"read {count_of(read, 'frame')}, searched {counts['searched']}, "
+        f"{counts['faceless']} without a face; saved "
+        f"{count_of(counts['saved'], 'face')} to {output}, {counts['kept']} were there "
+        f"already, {counts['dropped']} too small or outside the frame"
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return exit_status(run, parse_args(argv))
+    return console.exit_status(run, parse_args(argv))
 
 
 if __name__ == "__main__":

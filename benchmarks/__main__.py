@@ -1,128 +1,95 @@
-"""Run our scripts and the tutorial's loops in turns, and measure both from outside.
+"""Time our scripts against the tutorial's loops, as whole processes in turns.
 
     python -m benchmarks                 (or: make bench)
-    python -m benchmarks gather          or train, demo, start, growth
+    python -m benchmarks gather          or train, demo
     python -m benchmarks demo --cores 1 2 --repeats 5
-    python -m benchmarks adapt --help    what a few crops of a new place are worth
-    python -m benchmarks methods --help  other ways of telling life, see docs/methods.md
 
-prints tables, and keeps every sample in benchmarks/results.json; growth draws
-benchmarks/growth.png. The first run makes its footage, see benchmarks/footage.py. For
-Linux. Nothing else should be running.
+prints a table for each comparison: medians, and in brackets how many times better than
+the tutorial. The first run makes its footage (footage.py). Linux only. Nothing else
+should run at the same time.
 """
 
 import argparse
 import csv
-import importlib.metadata
-import json
-import math
 import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from statistics import linear_regression, median
+from statistics import median
 
-# Only the standard library above: a process is not counted below the peak memory of the
-# one that starts it, so this one must stay small.
+# Standard library only. The peak memory of a child process is never reported lower
+# than that of the process that started it, so this one must stay small.
 
 DATA = Path("benchmarks/data")
-RESULTS = Path("benchmarks/results.json")
 WARM_UP = 30  # frames before the demo's speed is measured
-POLL_SECONDS = 0.005  # the precision of times in the log
+POLL_SECONDS = 0.005  # how precisely the growth of the demo's log is timed
 
-# What is measured: unit, and whether more is better.
+# What is measured: column title, and whether more is better.
 FIGURES = {
     "wall": ("wall s", False),  # of the whole process
-    "cpu": ("CPU s", False),  # of all its threads, user and system
-    "memory": ("MB", False),  # resident, at its peak
+    "cpu": ("CPU s", False),  # user and system time of all threads
+    "memory": ("MB", False),  # peak resident memory
     "rate": ("frames/s", True),  # after WARM_UP
     "first": ("first label s", False),  # from the start of the process
-    "epoch": ("epoch s", False),  # building the network included
-    "accuracy": ("accuracy", True),
 }
 
-GATHER, TRAIN, DEMO = "gather_examples.py", "train.py", "liveness_demo.py"
 TUTORIAL = "-m benchmarks.tutorial"
-LIMIT = "-m benchmarks.limits"
-WRONG = "--no-such-flag"
-# {data} is benchmarks/data, {out} an empty folder, {log} and {report} files in it from
-# which the figures are read.
 YUNET = "face_detector/face_detection_yunet_2023mar.onnx"
-GATHER_FLAGS = "-o {out}/crops -d face_detector"
-GATHER_YUNET = f"-o {{out}}/crops -d {YUNET}"
-TRAIN_FLAGS = "-l {out}/le.pickle -p {out}/plot.png --report {report}"
-SAME_RECIPE = f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model --recipe tutorial"
-DEMO_FLAGS = "-l {data}/le.pickle -d face_detector --log {log}"
+# {data} is benchmarks/data, {out} an empty folder, {log} a file in it.
+GATHER = "-o {out}/crops -i {data}/"
+TRAIN = "-l {out}/le.pickle -p {out}/plot.png -d {data}/"
+OUR_TRAIN = f"train.py -m {{out}}/liveness.model {TRAIN}"
+DEMO = "-l {data}/le.pickle --log {log} -i {data}/"
+OUR_DEMO = f"liveness_demo.py --no-display {DEMO}"
+KERAS, ONNX = "-m {data}/liveness.model", "-m {data}/liveness.onnx"
 
-# Part to work to way to command.
+# Commands by part, title of the table, and row.
 PARTS = {
     "gather": {
-        name: {
-            "tutorial": f"{TUTORIAL} gather {GATHER_FLAGS} -i {{data}}/{source}",
-            "res10": f"{GATHER} {GATHER_FLAGS} -i {{data}}/{source}",
-            "YuNet": f"{GATHER} {GATHER_YUNET} -i {{data}}/{source}",
-            "limit (decoding)": f"{LIMIT} decode {{data}}/{source} 16",
+        title: {
+            "tutorial": f"{TUTORIAL} gather {GATHER}{source}",
+            "res10": f"gather_examples.py {GATHER}{source}",
+            "YuNet": f"gather_examples.py {GATHER}{source} -d {YUNET}",
         }
-        for name, source in {
+        for title, source in {
             "gather, 1080p video of 480 frames": "1080p.mp4",
             "gather, 720p video of 480 frames": "720p.mp4",
             "gather, 200 photographs": "photos",
         }.items()
     },
     "train": {
-        "train, 311 crops": {
-            "tutorial": f"{TUTORIAL} train {TRAIN_FLAGS} -m {{out}}/l.keras "
-            "-d {data}/crops",
-            "same recipe": f"{SAME_RECIPE} --split random -d {{data}}/crops",
-            "default recipe, one network": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
-            "--split random -d {data}/crops",
-            "default recipe, all crops": f"{TRAIN} {TRAIN_FLAGS} -m {{out}}/l.model "
-            "-d {data}/crops",
-            "limit of same recipe": f"{LIMIT} train 8 233",
-        },
-        "train, 20 000 crops, 2 epochs": {
-            "tutorial": f"{TUTORIAL} train {TRAIN_FLAGS} -m {{out}}/l.keras "
-            "-d {data}/many --epochs 2",
-            "same recipe": f"{SAME_RECIPE} --split random -d {{data}}/many --epochs 2",
-            "limit of same recipe": f"{LIMIT} train 8 15000",
-        },
+        title: {
+            "tutorial": f"{TUTORIAL} train -m {{out}}/l.keras {TRAIN}{crops}",
+            "same recipe, one network": f"{OUR_TRAIN}{crops} --recipe tutorial "
+            "--split random",
+            "default recipe, all crops": f"{OUR_TRAIN}{crops}",
+        }
+        for title, crops in {
+            "train, 311 crops": "crops",
+            "train, 20 000 crops, 2 epochs": "many --epochs 2",
+        }.items()
     },
     "demo": {
-        name: {
-            "tutorial": f"{TUTORIAL} demo {DEMO_FLAGS} -m {{data}}/liveness.keras "
-            f"-i {{data}}/{source}",
-            "ours, Keras": f"{DEMO} {DEMO_FLAGS} -m {{data}}/liveness.model "
-            f"-i {{data}}/{source} --no-display",
-            "ours, ONNX": f"{DEMO} {DEMO_FLAGS} -m {{data}}/liveness.onnx "
-            f"-i {{data}}/{source} --no-display",
-            "ours, ONNX and YuNet": f"{DEMO} -l {{data}}/le.pickle -d {YUNET} "
-            "--log {log} -m {data}/liveness.onnx --no-display "
-            f"-i {{data}}/{source}",
-            "limit (decoding)": f"{LIMIT} decode {{data}}/{source}",
+        title: {
+            "tutorial": f"{TUTORIAL} demo -m {{data}}/liveness.keras {DEMO}{source}",
+            "Keras, res10": f"{OUR_DEMO}{source} {KERAS}",
+            "ONNX, res10": f"{OUR_DEMO}{source} {ONNX}",
+            "ONNX, YuNet": f"{OUR_DEMO}{source} {ONNX} -d {YUNET}",
         }
-        for name, source in {
+        for title, source in {
             "demo, one face, 720p": "720p.mp4",
             "demo, one face, 1080p": "1080p.mp4",
             "demo, five faces, 1080p": "five.mp4",
-        }.items()
-    },
-    "start": {
-        what: {script: f"{script} {flags}" for script in (GATHER, TRAIN, DEMO)}
-        for what, flags in {
-            "start, --help": "--help",
-            "start, wrong arguments": WRONG,
         }.items()
     },
 }
 
 
 def measure(command: str) -> dict[str, float]:
-    """Run a command as a process of its own; give what FIGURES names.
+    """Run a command as a process of its own and return its FIGURES.
 
     Raises
     ------
@@ -130,245 +97,97 @@ def measure(command: str) -> dict[str, float]:
         When it fails.
     """
     with tempfile.TemporaryDirectory(dir=DATA) as out:
-        log, report = Path(out, "log.csv"), Path(out, "report.json")
-        command = command.format(data=DATA, out=out, log=log, report=report)
-        stdout, stderr = Path(out, "stdout"), Path(out, "stderr")
-        with stdout.open("w") as output, stderr.open("w") as errors:
+        log, messages = Path(out, "log.csv"), Path(out, "messages")
+        command = command.format(data=DATA, out=out, log=log)
+        is_demo = str(log) in command
+        ended, sizes = threading.Event(), []
+        watcher = threading.Thread(target=watch_size, args=(log, ended, sizes))
+        with messages.open("w") as output:
             start = time.perf_counter()
             process = subprocess.Popen(
-                [sys.executable, *command.split()], stdout=output, stderr=errors
+                [sys.executable, *command.split()], stdout=output, stderr=output
             )
-            ended, sizes = threading.Event(), []
-            if str(log) in command:
-                watcher = threading.Thread(target=watch, args=(log, ended, sizes))
-                watcher.daemon = True
+            if is_demo:
                 watcher.start()
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         ended.set()
-        if process.returncode != (2 if WRONG in command else 0):
-            raise RuntimeError(f"{command}\n{stderr.read_text()}")
+        if process.returncode:
+            raise RuntimeError(f"{command}\n{messages.read_text()}")
         figures = {
             "wall": wall,
             "cpu": usage.ru_utime + usage.ru_stime,
             "memory": usage.ru_maxrss / 1024,
         }
-        text = stdout.read_text()
-        if LIMIT in command:
-            return json.loads(text)
-        if accuracy := re.search(r"\baccuracy +([\d.]+)", text):
-            figures["accuracy"] = float(accuracy[1])
-        if report.exists():
-            trained = json.loads(report.read_text())
-            epochs = len(trained["history"]["loss"])
-            figures["epoch"] = trained["seconds"]["training"] / epochs
-        if str(log) in command:
+        if is_demo:
             watcher.join()
-            figures |= read_log(log, sizes, start)
+            figures |= time_log(log, sizes, start)
         return figures
 
 
-def watch(log: Path, ended: threading.Event, sizes: list) -> None:
-    """Note when a file has grown to which size, until the event is set."""
+def watch_size(log: Path, ended: threading.Event, sizes: list) -> None:
+    """Append (time, size in bytes) each time the file has grown."""
     while not ended.wait(POLL_SECONDS):
         size = log.stat().st_size if log.exists() else 0
         if size and (not sizes or size > sizes[-1][1]):
             sizes.append((time.perf_counter(), size))
 
 
-def read_log(log: Path, sizes: list, start: float) -> dict[str, float]:
-    """Tell from the growth of a log with a line per face how fast frames came."""
+def time_log(log: Path, sizes: list, start: float) -> dict[str, float]:
+    """Compute frames/s and the time to the first label from how the log grew."""
     content = log.read_bytes()
-    frames = [
-        int(row["frame"]) for row in csv.DictReader(content.decode().splitlines())
-    ]
-    rows = [(t, content.count(b"\n", 0, size) - 1) for t, size in sizes]
-    times = [(t, frames[row - 1]) for t, row in rows if row]
-    warm, first = next((t, n) for t, n in times if n >= WARM_UP)
+    lines = content.decode().splitlines()
+    frames = [int(row["frame"]) for row in csv.DictReader(lines)]
+    times = []  # when the label of which frame was in the log
+    for moment, size in sizes:
+        rows = content.count(b"\n", 0, size) - 1  # without the header
+        if rows > 0:
+            times.append((moment, frames[rows - 1]))
+    warm, first = next((t, number) for t, number in times if number >= WARM_UP)
     end, last = times[-1]
-    return {
-        "first": times[0][0] - start,
-        "rate": (last - first) / (end - warm),
-        "faces": len(frames) / len(set(frames)),  # in each frame that has some
+    return {"first": times[0][0] - start, "rate": (last - first) / (end - warm)}
+
+
+def compare(title: str, commands: dict[str, str], repeats: int) -> None:
+    """Run the commands in turns and print a table of medians."""
+    runs = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, command in commands.items():
+            print(f"  {title}: {name}", file=sys.stderr)
+            runs[name].append(measure(command))
+    medians = {
+        name: {key: median(run[key] for run in own) for key in own[0]}
+        for name, own in runs.items()
     }
-
-
-def compare(part: str, repeats: int, cores: int) -> list[dict]:
-    """Measure all works of a part, its ways in turns; print a table of each."""
-    results = []
-    for work, ways in PARTS[part].items():
-        samples = {way: [] for way in ways}
-        for _ in range(repeats):
-            for way, command in ways.items():
-                print(f"  {work}: {way}", file=sys.stderr)
-                samples[way].append(measure(command))
-        print_table(f"{work}; cores: {cores}", samples)
-        results.append({"work": work, "cores": cores, "samples": samples})
-    return results
-
-
-def print_table(title: str, samples: dict[str, list[dict]]) -> None:
-    """Print medians, each with how many times better it is than the tutorial's."""
-    medians = {way: find_medians(runs) for way, runs in samples.items()}
-    names = [name for name in FIGURES if any(name in m for m in medians.values())]
-    print(f"\n| {title} | {' | '.join(FIGURES[n][0] for n in names)} |")
-    print("|---" * (len(names) + 1) + "|")
-    base = medians.get("tutorial", {})
-    for way, figures in medians.items():
+    base = medians["tutorial"]
+    print(f"\n| {title} | {' | '.join(FIGURES[key][0] for key in base)} |")
+    print("|---" * (len(base) + 1) + "|")
+    for name, own in medians.items():
         cells = []
-        for name in names:
-            value, other = figures.get(name), base.get(name)
-            cell = "" if value is None else f"{value:.3g}"
-            if value and other and way != "tutorial":
-                better = value / other if FIGURES[name][1] else other / value
-                cell += f" ({better:.2f}x)"
-            cells.append(cell)
-        print(f"| {way} | {' | '.join(cells)} |", flush=True)
-
-
-def find_medians(runs: list[dict]) -> dict[str, float]:
-    """Give the median of each figure over several runs."""
-    return {name: median(run[name] for run in runs) for name in runs[0]}
-
-
-def link(files: list[Path], folder: Path) -> Path:
-    """Put links to files into a folder, numbered, as often as each is named."""
-    for number, file in enumerate(files):
-        target = folder / file.parent.name / f"{number:06d}{file.suffix}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.hardlink_to(file)
-    return folder
-
-
-def growth_series(folder: Path) -> dict[str, dict[int, str]]:
-    """Give what grows: for each thing, its sizes with their commands."""
-    video = DATA / "height-1080.mp4"
-    fake, real = (sorted((DATA / "many" / kind).iterdir()) for kind in ("fake", "real"))
-    videos = {n: link([video] * n, folder / f"videos-{n}") for n in (1, 2, 4, 8, 16)}
-    crops = {
-        n: link(fake[: n // 2] + real[: n // 2], folder / f"crops-{n}")
-        for n in (1250, 2500, 5000, 10_000, 20_000)
-    }
-    demo = f"{DEMO} {DEMO_FLAGS} -m {{data}}/liveness.onnx --no-display -i {{data}}"
-    return {
-        "frames of a gathering": {
-            120 * n: f"{GATHER} {GATHER_FLAGS} -i {path}" for n, path in videos.items()
-        },
-        "crops of an epoch": {
-            n: f"{SAME_RECIPE} --split random --epochs 1 -d {path}"
-            for n, path in crops.items()
-        },
-        "faces in a frame": {n: f"{demo}/faces-{n}.mp4" for n in (1, 2, 4, 8)},
-        "pixels of a frame": {
-            h * h * 16 // 9: f"{demo}/height-{h}.mp4" for h in (270, 540, 1080, 2160)
-        },
-    }
-
-
-def grow(repeats: int, cores: int) -> list[dict]:
-    """Measure how the cost of ours grows with the work; print exponents, draw."""
-    results = []
-    print(f"\n| what grows; cores: {cores} | s at each size | exponent | MB |")
-    print("|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=DATA) as folder:
-        for what, commands in growth_series(Path(folder)).items():
-            samples = {size: [] for size in commands}
-            for _ in range(repeats):
-                for size, command in commands.items():
-                    print(f"  {what}: {size}", file=sys.stderr)
-                    samples[size].append(measure(command))
-            medians = [find_medians(runs) for runs in samples.values()]
-            # Faces as many as were found; the demo's cost is that of a frame.
-            is_demo = "rate" in medians[0]
-            sizes = [m["faces"] for m in medians] if "faces" in what else list(samples)
-            costs = [1 / m["rate"] if is_demo else m["wall"] for m in medians]
-            exponent = fit_exponent(sizes, costs, from_smallest=not is_demo)
-            points = ", ".join(
-                f"{size:.4g}: {cost:.3g}"
-                for size, cost in zip(sizes, costs, strict=True)
-            )
-            memory = ", ".join(f"{m['memory']:.0f}" for m in medians)
-            print(f"| {what} | {points} | {exponent:.2f} | {memory} |", flush=True)
-            fit = {"sizes": sizes, "costs": costs, "exponent": exponent}
-            results.append({"work": what, "cores": cores, **fit, "samples": samples})
-    return results
-
-
-def fit_exponent(sizes: list, costs: list, from_smallest: bool) -> float:
-    """Fit p of cost ~ size ** p, as the slope of a line through the logarithms.
-
-    What a process costs before it does any work would hide the slope: `from_smallest`
-    counts sizes and costs from the smallest on.
-    """
-    if from_smallest:
-        sizes = [size - sizes[0] for size in sizes[1:]]
-        costs = [max(cost - costs[0], 1e-6) for cost in costs[1:]]
-    x, y = ([math.log(value) for value in values] for values in (sizes, costs))
-    return linear_regression(x, y).slope
-
-
-def draw_growth(results: list[dict], path: Path) -> None:
-    """Draw cost over size, a panel for each of the first four results."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((9, 7), layout="constrained")
-    for axes, result in zip(figure.subplots(2, 2).flat, results, strict=False):
-        sizes, costs = result["sizes"], result["costs"]
-        axes.loglog(sizes, costs, "o-", label=f"exponent {result['exponent']:.2f}")
-        straight = [costs[-1] * size / sizes[-1] for size in sizes]
-        axes.loglog(sizes, straight, ":", color="grey", label="exponent 1")
-        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
-        axes.set_xticks([], minor=True)
-        axes.set_xlabel(result["work"])
-        axes.set_ylabel("seconds")
-        axes.legend()
-    figure.savefig(path, dpi=100)
-
-
-def describe_machine() -> dict:
-    """Say what the figures were measured on."""
-    cpus = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    packages = ["opencv-python", "tensorflow", "keras", "numpy", "scikit-learn"]
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "when": time.strftime("%Y-%m-%d %H:%M"),
-        "cpu": cpus[0] if cpus else platform.machine(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(pages / 2**30, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in packages},
-        "load_before": os.getloadavg()[0],
-    }
+        for key, value in own.items():
+            better = value / base[key] if FIGURES[key][1] else base[key] / value
+            ratio = "" if name == "tutorial" else f" ({better:.2f})"
+            cells.append(f"{value:.3g}{ratio}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
-    """Run what the command line asks for."""
-    if sys.argv[1:2] in (["adapt"], ["methods"]):
-        command = [sys.executable, "-m", f"benchmarks.{sys.argv[1]}", *sys.argv[2:]]
-        raise SystemExit(subprocess.run(command).returncode)
+    """Parse the command line and run the comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     all_cores = sorted(os.sched_getaffinity(0))
-    names = [*PARTS, "growth"]
-    parser.add_argument("part", nargs="?", choices=names, help="default: all")
+    parser.add_argument("part", nargs="?", choices=list(PARTS), help="default: all")
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument(
         "--cores", type=int, nargs="+", default=[len(all_cores)], help="default: all"
     )
     args = parser.parse_args()
     subprocess.run([sys.executable, "-m", "benchmarks.footage"], check=True)
-    for part in [args.part] if args.part else names:
-        machine, works = describe_machine(), []
+    for part in [args.part] if args.part else PARTS:
         for cores in args.cores:
-            os.sched_setaffinity(0, all_cores[:cores])  # inherited by what is started
-            run = [args.repeats, cores]
-            works += grow(*run) if part == "growth" else compare(part, *run)
-        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        results[part] = {"machine": machine, "works": works}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    if "growth" in results:  # only now, as matplotlib makes this process large
-        draw_growth(results["growth"]["works"], Path("benchmarks/growth.png"))
+            os.sched_setaffinity(0, all_cores[:cores])  # children inherit it
+            for title, commands in PARTS[part].items():
+                compare(f"{title}; cores: {cores}", commands, args.repeats)
 
 
 if __name__ == "__main__":

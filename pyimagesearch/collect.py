@@ -1,7 +1,7 @@
-"""Crops collected while the demo runs, for the next training to learn from.
+"""Crops collected while the demo runs, for the next training.
 
-In the window a key says what a face is. Without one, what the network is unsure of is
-kept for a person to sort.
+In the window a key says what a face is. Without a window, faces that the network is
+unsure of are kept for a person to sort.
 """
 
 import time
@@ -11,15 +11,16 @@ from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import count_of, info, warn
+from pyimagesearch.crops import CropFolder
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
-from pyimagesearch.labels import BONA_FIDE, Labels
-from pyimagesearch.manifest import UNSURE, CropFolder
+from pyimagesearch.labels import Labels
+from pyimagesearch.names import BONA_FIDE, UNSURE
 
 import numpy as np
 
 KEY_SECONDS = 0.2  # between two crops while a key is held down
-UNSURE_SECONDS = 0.5  # between two crops of one face that are kept unasked
+UNSURE_SECONDS = 0.5  # between two crops of one face that are kept without a key
 UNSURE_SHARE = 0.2  # a score this near to the threshold is unsure
 UNSURE_LIMIT = 500  # in one run: an hour's work to sort, 20 MB
 
@@ -35,27 +36,10 @@ def name_keys(classes: Sequence[str]) -> dict[str, str]:
 
 
 class Collector:
-    """Saves faces as gather_examples.py would.
+    """Saves faces to a dataset as gather_examples.py would.
 
-    Parameters
-    ----------
-    folder : Path
-        The dataset; a class's crops go into the folder of its name.
-    labels : Labels
-        Of the running network.
-    detector : str
-        Which one finds the faces.
-    thresholds : (float, float)
-        Those of the demo.
-    by_key : bool
-        Whether a person says what a face is; otherwise the unsure ones are kept.
-
-    Attributes
-    ----------
-    keys : dict of str to str
-        Class by key.
-    saved : Counter
-        Crops by the name of their folder.
+    If `by_key`, keys say what a face is; otherwise the unsure faces are kept. `keys`
+    gives the class of each key, `saved` counts crops by the name of their folder.
     """
 
     def __init__(
@@ -76,20 +60,20 @@ class Collector:
             name: CropFolder(folder / name, labels.margin, detector) for name in names
         }
         self._in_view = []  # of (prediction, crop, frame, place)
-        self._last_key = None  # when, and of which frame, a crop was saved
-        self._kept = {}  # by track: when a crop was kept, and the label of before
+        self._last_key = None  # time and frame of the last crop saved by a key
+        self._kept = {}  # by track: time of the last crop kept, and the last label
         if by_key:
             listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
             info(f"press {listed}: saves the face in view to {folder}")
 
     def name_sources(self, files: dict[str, str]) -> dict[str, str]:
-        """Name files so that no crop of theirs stands among another file's."""
+        """Name files so that their crops are not mixed up with another file's."""
         for folder in self._folders.values():
             files = folder.name_sources(files)
         return files
 
     def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        """Take note of the faces in view, before anything is drawn over them."""
+        """Remember the faces in view, before anything is drawn over them."""
         cut = next(iter(self._folders.values())).cut
         self._in_view = [
             # A copy, as the frame is drawn onto.
@@ -97,22 +81,24 @@ class Collector:
             for place, prediction in enumerate(predictions, start=1)
         ]
         if not self._by_key:
-            for seen in self._in_view:
-                self._keep_unsure(*seen)
+            for prediction, crop, _, place in self._in_view:
+                self._keep_unsure(prediction, crop, frame, place)
 
     def target(self, key: str) -> Prediction | None:
-        """Say which face in view a key would save: one labelled otherwise, or large."""
+        """Return the face that a key would save: one labelled otherwise, or large."""
         seen = self._choose(self.keys[key])
         return seen and seen[0]
 
     def _choose(self, name: str):
         others = [seen for seen in self._in_view if seen[0].label != name]
-        return max(
-            others or self._in_view, key=lambda seen: area(seen[0].box), default=None
-        )
+
+        def area(seen) -> int:
+            return seen[0].box.width * seen[0].box.height
+
+        return max(others or self._in_view, key=area, default=None)
 
     def press(self, key: int) -> None:
-        """Save the face in view as the class of a key, by its code."""
+        """Save the face in view as the class of a key, given by its code."""
         name = self.keys.get(chr(key))
         seen = name and self._choose(name)
         if not seen:
@@ -129,7 +115,7 @@ class Collector:
     def _keep_unsure(
         self, prediction: Prediction, crop: np.ndarray, frame: Frame, place: int
     ) -> None:
-        """Keep a crop that was unsure, or whose face has just changed its label."""
+        """Keep a crop that is unsure, or whose face has just changed its label."""
         key = frame.source, prediction.track
         then, label = self._kept.get(key, (-UNSURE_SECONDS, prediction.label))
         low, high = self._thresholds
@@ -141,7 +127,7 @@ class Collector:
             if self.saved[UNSURE] < UNSURE_LIMIT:
                 self._save(UNSURE, crop, frame, place, prediction.box)
             then = frame.time
-        if len(self._kept) > 1000:  # faces that have left long ago
+        if len(self._kept) > 1000:  # faces that left long ago
             self._kept.clear()
         self._kept[key] = then, prediction.label
 
@@ -155,8 +141,7 @@ class Collector:
 
     def __str__(self) -> str:
         """Say what was saved."""
-        counts = {name: self.saved[name] for name in self._folders}
-        return ", ".join(f"{name} {count}" for name, count in counts.items())
+        return ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
 
     def close(self) -> None:
         """Close the folders, and say what to do with what was saved."""
@@ -168,14 +153,9 @@ class Collector:
         saved = f"collected {count_of(total, 'crop')} in {self._folder} ({self})"
         train = f"python train.py --dataset {self._folder}"
         if self._by_key:
-            info(f"{saved}; to learn them: {train}")
+            info(f"{saved}; to train with them: {train}")
         else:
             info(
                 f"{saved}; move them from {self._folder / UNSURE} to the folder of "
                 f"their class, then: {train}"
             )
-
-
-def area(face: Face) -> int:
-    """Give the size of a face in pixels."""
-    return (face.right - face.left) * (face.bottom - face.top)

@@ -1,4 +1,4 @@
-"""How the three commands speak and how they end."""
+"""How the commands speak and end, and the flags that they share."""
 
 import argparse
 import logging
@@ -14,11 +14,11 @@ import pyimagesearch
 
 import cv2
 
-is_command = False  # whether one of the commands is running, or another program
+is_command = False  # whether one of our commands is running, or another program
 
 
 class UserError(Exception):
-    """Something that the user can put right; its text is the whole message."""
+    """A problem that the user can fix; its text is the whole message."""
 
 
 def info(text: str) -> None:
@@ -32,29 +32,19 @@ def warn(text: str) -> None:
 
 
 def _print(line: str, file) -> None:
-    if "tqdm" in sys.modules:  # a progress bar, if there is one, makes room
+    if "tqdm" in sys.modules:  # which moves the progress bar out of the way
         sys.modules["tqdm"].tqdm.write(line, file=file)
     else:
         print(line, file=file, flush=True)
 
 
 def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
-    """Run a command to its exit status.
+    """Run a command and return its exit status.
 
-    Parameters
-    ----------
-    command : callable
-        Does the work; called with `args`.
-    args : argparse.Namespace
-        The parsed arguments.
-
-    Returns
-    -------
-    int
-        0 when done; 1 after one line for a UserError or an operating system error
-        (no permission, disk full); 130 when interrupted, after which further Ctrl-C are
-        ignored, so that nothing is left half done. Any other exception is a bug and
-        passes through. Terminated, it cleans up and leaves with status 143.
+    That is 0 when done; 1 after one line for a UserError or an operating system error
+    (no permission, disk full); 130 when interrupted, after which further Ctrl-C are
+    ignored so that nothing is left half done. Any other exception is a bug and passes
+    through. SIGTERM cleans up and exits with status 143.
     """
     silence_libraries()
     handlers = {
@@ -64,7 +54,7 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     try:
         command(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has gone, as in `... | head`
+    except BrokenPipeError:  # the reader of our output is gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except UserError as error:
@@ -76,18 +66,18 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
         return 1
     except KeyboardInterrupt:
         _print("[INFO] interrupted", sys.stderr)
-        del handlers[signal.SIGINT]  # it stays ignored until the program has ended
+        del handlers[signal.SIGINT]  # ignored until the process has ended
         return 130
     finally:
         for number, handler in handlers.items():
-            # In a command, what comes now is the end of the process, which is no work.
+            # In a command nothing but the end of the process follows.
             is_over = handler is pyimagesearch._leave
             signal.signal(number, signal.SIG_IGN if is_over else handler)
     return 0
 
 
 def silence_libraries() -> None:
-    """Keep the libraries' notes from burying our one line; the user's setting wins."""
+    """Keep the libraries from burying our one line; the user's settings win."""
     global is_command
     is_command = True
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -122,10 +112,21 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add --model and --le, the files that training hands to the demo."""
+    file = {"type": path, "metavar": "FILE"}
+    what = f"network {purpose} (default: %(default)s)"
+    default = Path("liveness.model")
+    parser.add_argument("-m", "--model", **file, default=default, help=what)
+    what = f"label encoder {purpose} (default: %(default)s)"
+    default = Path("le.pickle")
+    parser.add_argument("-l", "--le", **file, default=default, help=what)
+
+
 def path(text: str) -> Path:
-    """Parse a path; for argparse. An empty one would mean this folder."""
+    """Parse a path; for argparse. An empty one would mean the current folder."""
     if not text:
-        raise argparse.ArgumentTypeError("'' is no path")
+        raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
 
 
@@ -136,21 +137,21 @@ def fraction(text: str) -> float:
 
 def seconds(text: str) -> float:
     """Parse a time from 0 seconds to a day; for argparse."""
-    return _parse(text, float, 0, 86400, "a number of seconds, from 0 on")
+    return _parse(text, float, 0, 86400, "a number of seconds from 0 to 86400")
 
 
 def positive_int(text: str) -> int:
     """Parse a whole number from 1 on; for argparse."""
-    return _parse(text, int, 1, 1 << 31, "a whole number from 1 on")
+    return _parse(text, int, 1, 1 << 31, "a positive whole number")
 
 
 def side_int(text: str) -> int:
-    """Parse a side of a picture in pixels; for argparse."""
+    """Parse the side of an image in pixels; for argparse."""
     return _parse(text, int, 32, 4096, "a whole number from 32 to 4096")
 
 
 def seed_int(text: str) -> int:
-    """Parse a seed of random numbers; for argparse."""
+    """Parse a random seed; for argparse."""
     return _parse(text, int, 0, (1 << 32) - 1, "a whole number from 0 to 4294967295")
 
 
@@ -164,5 +165,5 @@ def _parse(text: str, kind: type, low: float, high: float, expected: str):
 
 
 def count_of(number: int, noun: str) -> str:
-    """Say how many there are: 1 frame, 2 frames."""
+    """Format a count: 1 frame, 2 frames."""
     return f"{number} {noun}" + "s" * (number != 1)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.images import find_files, read_image
-from pyimagesearch.labels import as_label
-from pyimagesearch.manifest import MANIFEST_NAME, UNSURE, common_cut, name_source
-from pyimagesearch.preprocessing import HEIGHT, WIDTH, shrink
+from pyimagesearch.crops import MANIFEST_NAME, common_cut
+from pyimagesearch.faces import HEIGHT, WIDTH, shrink
+from pyimagesearch.frames import find_files, read_image
+from pyimagesearch.names import UNSURE, as_label, source_of
 
 import numpy as np
 
@@ -19,60 +19,40 @@ import numpy as np
 class Dataset(NamedTuple):
     """Crops in natural order of their paths, the same on every machine."""
 
-    crops: np.ndarray
-    """(n, height, width, 3) uint8 BGR."""
-    labels: np.ndarray
-    """(n,) of str: the folder directly below the dataset."""
-    sources: np.ndarray
-    """(n,) of str: the video or image that a crop was cut from, as its name says; the
-    folder for crops whose names do not say."""
+    crops: np.ndarray  # (n, height, width, 3) uint8 BGR
+    labels: np.ndarray  # (n,) of str: the folder directly below the dataset
+    sources: np.ndarray  # (n,) of str, see `names.source_of`
     paths: list[Path]
-    margin: float
-    """What the boxes were grown by, as a share of their size."""
-    detector: str
-    """Which one found most of the faces."""
+    margin: float  # what the boxes were extended by, as a share of their size
+    detector: str  # that found most faces
 
     def subset(self, crops: np.ndarray) -> "Dataset":
-        """Give some of the crops, by their places (n,) int."""
-        return Dataset(
-            self.crops[crops],
-            self.labels[crops],
-            self.sources[crops],
-            [self.paths[crop] for crop in crops],
-            *self[4:],
+        """Select crops by their indices, (n,) int."""
+        return self._replace(
+            crops=self.crops[crops],
+            labels=self.labels[crops],
+            sources=self.sources[crops],
+            paths=[self.paths[crop] for crop in crops],
         )
 
 
 def load_dataset(
     folder: Path, width: int = WIDTH, height: int = HEIGHT, min_classes: int = 2
 ) -> Dataset:
-    """Load a folder that holds a folder of crops for each class; say what is in it.
+    """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Hidden files are passed over; others that are no images are named on stderr and
-    counted.
-
-    Parameters
-    ----------
-    folder : Path
-        Images may be at any depth below the folders of the classes.
-    width, height : int
-        What the network takes, in pixels.
-    min_classes : int, default 2
-        How many classes there must be.
-
-    Raises
-    ------
-    UserError
-        When there are fewer classes with images, or crops of different margins.
+    Images may be at any depth below the folders of the classes; they are resized to
+    `width` and `height`. Hidden files are ignored; a warning names files that are no
+    images. Too few classes or crops of different margins are a UserError.
     """
     info("loading images...")
     if not folder.is_dir():
         raise UserError(f"no dataset {folder}; run gather_examples.py first")
     files = [path for path in find_files(folder) if path.name != MANIFEST_NAME]
-    unsure = [path for path in files if path.relative_to(folder).parts[0] == UNSURE]
+    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
     if unsure:
-        info(f"{count_of(len(unsure), 'file')} in {folder / UNSURE} wait to be sorted")
-        files = [path for path in files if path not in set(unsure)]
+        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
+        files = [path for path in files if path not in unsure]
 
     def load(path: Path) -> np.ndarray | None:
         image = read_image(path) if path.parent != folder else None
@@ -90,7 +70,7 @@ def load_dataset(
                 crops[len(paths)] = crop
                 paths.append(path)
     if strays:
-        warn(f"{folder}: {count_of(strays, 'file')} in no class's folder")
+        warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
     labels = [as_label(path.relative_to(folder).parts[0]) for path in paths]
@@ -101,12 +81,14 @@ def load_dataset(
             f"{folder / 'real'} and {folder / 'fake'}; found "
             + (f"only {folder / classes[0]}" if classes else "none")
         )
+    margin, detector = common_cut(paths)
     dataset = Dataset(
         crops[: len(paths)],
         np.array(labels),
-        np.array([name_source(path, folder) for path in paths]),
+        np.array([source_of(path, folder) for path in paths]),
         paths,
-        *common_cut(paths),
+        margin,
+        detector,
     )
     for label, sources in count_sources(dataset).items():
         images = count_of(sum(sources.values()), "image")
@@ -124,32 +106,13 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
-    """Give 8 hexadecimal digits for each crop, by which it can be known again."""
+    """Return 8 hexadecimal digits for each crop, to recognize it later."""
     return [hashlib.sha256(crop.tobytes()).hexdigest()[:8] for crop in crops]
 
 
 def digest_sources(dataset: Dataset, learnt: np.ndarray) -> list[str]:
-    """Give the digest of the first crop of every source among some, (m,) int."""
+    """Return the digest of each source's first crop among those learnt, (m,) int."""
     first = {}
     for crop in learnt:
         first.setdefault((dataset.labels[crop], dataset.sources[crop]), crop)
     return digest_crops(dataset.crops[crop] for crop in first.values())
-
-
-def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """Say how often each crop should be learnt, so that sources count the same.
-
-    Returns
-    -------
-    ndarray of shape (n,), dtype float64
-        1 in the mean, in each class as well; within a class, the crops of every source
-        sum to the same.
-    """
-    shares = np.empty(len(labels))
-    for label in np.unique(labels):
-        own = labels == label
-        _, source, counts = np.unique(
-            sources[own], return_inverse=True, return_counts=True
-        )
-        shares[own] = own.sum() / len(counts) / counts[source]
-    return shares

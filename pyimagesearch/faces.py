@@ -1,18 +1,26 @@
-"""Find faces in frames, and cut them out."""
+"""Find faces in frames, cut them out, and turn the crops into network input.
 
-from collections.abc import Iterable, Iterator
+Both face detectors are run by OpenCV. res10 is the tutorial's (an SSD on a ResNet-10
+body, in Caffe's format). YuNet takes a tenth of its time, finds smaller faces, and also
+runs on OpenCV 5.
+"""
+
+import argparse
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.detectors import Res10, YuNet, load_detector
-from pyimagesearch.frames import Frame
-from pyimagesearch.prefetch import map_ahead
+from pyimagesearch.console import UserError, fraction, path, side_int, warn
+from pyimagesearch.frames import Frame, map_ahead
 
 import cv2
 import numpy as np
 
-# Half of the 32 pixels that the network sees: a smaller face is mostly interpolation.
+WIDTH, HEIGHT = 32, 32  # the tutorial's network input, in pixels
+# Half of WIDTH: in a smaller face, most of the input would be interpolated.
 MIN_SIDE = 16
 
 
@@ -25,110 +33,251 @@ class Face(NamedTuple):
     bottom: int
     confidence: float  # of the detector, in [0, 1]
 
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.right - self.left
 
-def detect_faces(
-    detector: Res10 | YuNet, image: np.ndarray, confidence: float | None = None
-) -> tuple[list[Face], int]:
-    """Find the faces in an image.
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.bottom - self.top
 
-    Parameters
-    ----------
-    detector : Res10 or YuNet
-        From `load_detector`.
-    image : ndarray of shape (M, N, 3), dtype uint8
-        BGR, of any size.
-    confidence : float, optional
-        Detections that are not above it are ignored, in [0, 1]; by default, 0.5 of
-        res10 and 0.7 of YuNet.
 
-    Returns
-    -------
-    faces : list of Face
-        The most confident first; boxes clamped to the image.
-    dropped : int
-        How many more lay outside the image or were under MIN_SIDE pixels.
+class Res10:
+    """OpenCV's sample face detector, from the content of FILES; not thread-safe."""
+
+    NAME = "res10"
+    # As published by OpenCV, with their SHA-256.
+    FILES = {  # noqa: RUF012
+        "deploy.prototxt": (
+            "85abd2feeb48703094444073b29ecbcc1ebb66481548e5808e90f38681123ca7"
+        ),
+        "res10_300x300_ssd_iter_140000.caffemodel": (
+            "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
+        ),
+    }
+    CONFIDENCE = 0.5  # the tutorial's
+    INPUT_SIZE = (300, 300)  # width, height in training; the aspect ratio is not kept
+    TRAINING_MEAN = (104.0, 177.0, 123.0)  # blue, green, red; subtracted in training
+    # The published prototxt pads two layers that were trained without padding, and
+    # whose prior boxes assume none: close faces get a second box, too far right and
+    # down.
+    PADDING = re.compile(rb'(name: "conv[89]_2_h"(?:(?!pad:).)*pad: )1', re.DOTALL)
+
+    def __init__(self, prototxt: bytes, caffemodel: bytes, size: int | None = None):
+        prototxt = self.PADDING.sub(rb"\g<1>0", prototxt)
+        self._net = cv2.dnn.readNetFromCaffe(
+            np.frombuffer(prototxt, np.uint8), np.frombuffer(caffemodel, np.uint8)
+        )
+
+    def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
+        """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
+        small = cv2.resize(image, self.INPUT_SIZE)
+        self._net.setInput(
+            cv2.dnn.blobFromImage(small, 1.0, self.INPUT_SIZE, self.TRAINING_MEAN)
+        )
+        # (1, 1, n, 7): image, class, confidence, left, top, right, bottom
+        found = self._net.forward()[0, 0]
+        return found[found[:, 2] > confidence][:, [3, 4, 5, 6, 2]]
+
+
+class YuNet:
+    """OpenCV Zoo's YuNet, from the content of its file; not thread-safe.
+
+    `size` is the longer side that images are resized to, in pixels. At 640 it finds
+    faces half as large in three to four times the time, but fewer that fill the image.
     """
-    height, width = image.shape[:2]
-    if confidence is None:
-        confidence = detector.CONFIDENCE
-    detections = detector.detect(image, confidence)
-    detections = detections[np.argsort(-detections[:, 4], kind="stable")]
-    # Boxes leave the image at its edges, and negative slices would be empty crops.
-    fractions = np.clip(detections[:, :4], 0.0, 1.0)
-    boxes = (fractions * [width, height, width, height]).astype(int)
-    faces = [
-        Face(*map(int, box), confidence=float(score))
-        for box, score in zip(boxes, detections[:, 4], strict=True)
-    ]
-    large = [
-        face
-        for face in faces
-        if min(face.right - face.left, face.bottom - face.top) >= MIN_SIDE
-    ]
-    return large, len(faces) - len(large)
+
+    NAME = "YuNet"
+    FILES = {  # noqa: RUF012
+        "face_detection_yunet_2023mar.onnx": (
+            "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+        )
+    }
+    # Measured: false boxes reach 0.65; above 0.7, faces are missed.
+    CONFIDENCE = 0.7
+    SIZE = 320
+    # OpenCV 4 leaves part of the coarsest feature map unwritten where an input side is
+    # 32 pixels or less: stale memory becomes confident faces of any size.
+    MIN_INPUT = 64
+
+    def __init__(self, model: bytes, size: int | None = None):
+        self._size = size or self.SIZE
+        # OpenCV 5 prints a warning here that users cannot act on.
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        self._net = cv2.FaceDetectorYN.create(
+            "onnx",
+            np.frombuffer(model, np.uint8),
+            np.empty(0, np.uint8),
+            (self._size, self._size),
+        )
+        cv2.utils.logging.setLogLevel(level)
+
+    def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
+        """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
+        height, width = image.shape[:2]
+        zoom = self._size / max(width, height)
+        size = max(1, round(width * zoom)), max(1, round(height * zoom))
+        small = cv2.resize(image, size)
+        right, bottom = (max(0, self.MIN_INPUT - side) for side in size)
+        if right or bottom:
+            small = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        self._net.setInputSize(small.shape[1::-1])
+        self._net.setScoreThreshold(confidence)
+        # (n, 15): left, top, width, height, five points, confidence; None for none
+        _, found = self._net.detect(small)
+        if found is None:
+            return np.empty((0, 5), np.float32)
+        corners = np.hstack([found[:, :2], found[:, :2] + found[:, 2:4]])
+        return np.hstack([corners / (size * 2), found[:, 14:]])
 
 
-class Detectors:
-    """Face detectors, one for each thread that wants one at the same time.
+def load_detector(
+    path: Path, wanted: str = Res10.NAME, size: int | None = None
+) -> Res10 | YuNet:
+    """Load the face detector of a folder, or the one that a file belongs to.
 
     Parameters
     ----------
-    path, wanted, size
-        As for `load_detector`; the first detector is loaded at once.
+    path : Path
+    wanted : str, default "res10"
+        The detector to prefer if a folder has both.
+    size : int, optional
+        See YuNet.
 
-    Attributes
-    ----------
-    name : str
-        "res10" or "YuNet".
+    Raises
+    ------
+    UserError
+        When a file is missing or not the published one, or OpenCV cannot read it.
+    """
+    kind = choose_detector(path, wanted)
+    if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
+        raise UserError(
+            f"{path}: OpenCV {cv2.__version__} cannot read it: name the folder, for "
+            'YuNet, or run: pip install "opencv-python>=4.13,<5"'
+        )
+    folder = path.parent if path.name in kind.FILES else path
+    contents = []
+    for name, sha256 in kind.FILES.items():
+        if not (folder / name).is_file():
+            problem = "is missing"
+        else:
+            content = (folder / name).read_bytes()
+            if hashlib.sha256(content).hexdigest() == sha256:
+                contents.append(content)
+                continue
+            problem = f"is damaged or another file ({len(content)} bytes)"
+        raise UserError(
+            f"no face detector in {folder}: {name} {problem}; "
+            'run "make detector" or "python -m pyimagesearch.fetch"'
+        )
+    return kind(*contents, size=size)
+
+
+def choose_detector(path: Path, wanted: str = Res10.NAME) -> type[Res10 | YuNet]:
+    """Choose the detector that `load_detector` loads."""
+    for kind in (Res10, YuNet):
+        if path.name in kind.FILES:
+            return kind
+    kinds = [Res10, YuNet] if hasattr(cv2.dnn, "readNetFromCaffe") else [YuNet]
+    kinds.sort(key=lambda kind: wanted != kind.NAME)
+    for kind in kinds:
+        if any((path / name).is_file() for name in kind.FILES):
+            return kind
+    return kinds[0]
+
+
+def warn_of_other_detector(name: str, wanted: str = Res10.NAME) -> None:
+    """Warn if another detector finds the faces than the one that was wanted."""
+    if name != wanted:
+        warn(f"faces are found by {name}; the crops or the network come from {wanted}")
+
+
+def add_detector_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a command that finds faces."""
+    add = parser.add_argument
+    what = "folder of the face detectors, or the file of one (default: %(default)s)"
+    default = Path("face_detector")
+    add("-d", "--detector", type=path, default=default, metavar="FOLDER", help=what)
+    what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
+    what += f"{YuNet.SIZE})"
+    add("--detector-size", type=side_int, metavar="N", help=what)
+    what = "ignore detections that are not above this confidence, 0 to 1 (default: "
+    what += f"{Res10.CONFIDENCE}, or {YuNet.CONFIDENCE} with YuNet)"
+    add("-c", "--confidence", type=fraction, metavar="P", help=what)
+
+
+class DetectorPool:
+    """Face detectors, one for each thread that needs one at the same time.
+
+    The parameters are those of `load_detector`; the first detector is loaded at once.
+    `name` is "res10" or "YuNet".
     """
 
     def __init__(self, path: Path, wanted: str = Res10.NAME, size: int | None = None):
-        self._arguments = path, wanted, size
-        self._free = [load_detector(*self._arguments)]
-        self.name = self._free[0].NAME
+        self._path, self._wanted, self._size = path, wanted, size
+        first = self._load()
+        self._free = [first]
+        self.name = first.NAME
+
+    def _load(self) -> Res10 | YuNet:
+        return load_detector(self._path, self._wanted, self._size)
 
     @contextmanager
     def borrow(self) -> Iterator[Res10 | YuNet]:
-        """Give a detector that nobody else uses meanwhile."""
+        """Yield a detector that no other thread uses meanwhile."""
         try:
             detector = self._free.pop()
         except IndexError:
-            detector = load_detector(*self._arguments)
+            detector = self._load()
         try:
             yield detector
         finally:
             self._free.append(detector)
 
 
+def detect_faces(
+    detector: Res10 | YuNet, image: np.ndarray, confidence: float | None = None
+) -> tuple[list[Face], int]:
+    """Find the faces in an image, (M, N, 3) uint8 BGR, of any size.
+
+    Detections not above the confidence, in [0, 1], are ignored; its default is the
+    detector's CONFIDENCE. Returns the faces, the most confident first, their boxes
+    clipped to the image, and how many more were outside it or smaller than MIN_SIDE.
+    """
+    height, width = image.shape[:2]
+    if confidence is None:
+        confidence = detector.CONFIDENCE
+    detections = detector.detect(image, confidence)
+    detections = detections[np.argsort(-detections[:, 4], kind="stable")]
+    # Boxes extend beyond the image's edges; negative slices would give empty crops.
+    fractions = np.clip(detections[:, :4], 0.0, 1.0)
+    boxes = (fractions * [width, height, width, height]).astype(int)
+    faces = [
+        Face(*map(int, box), confidence=float(score))
+        for box, score in zip(boxes, detections[:, 4], strict=True)
+    ]
+    large = [face for face in faces if min(face.width, face.height) >= MIN_SIDE]
+    return large, len(faces) - len(large)
+
+
 def detect_in_frames(
     frames: Iterable[Frame],
-    detectors: Detectors,
+    detectors: DetectorPool,
     confidence: float | None = None,
     ahead: bool = True,
 ) -> Iterator[tuple[Frame, list[Face], int]]:
-    """Find the faces of frame after frame.
+    """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
-    Parameters
-    ----------
-    frames : iterable of Frame
-    detectors : Detectors
-    confidence : float, optional
-        As for `detect_faces`.
-    ahead : bool, default True
-        Every core searches a frame of its own, which takes less time for all of them.
-        Otherwise all cores search the frame that came last, so that it is given out as
-        soon as can be.
-
-    Yields
-    ------
-    frame : Frame
-    faces, dropped
-        As from `detect_faces`.
+    `ahead` searches one frame per core at the same time, for throughput. Otherwise all
+    cores search one frame, for low latency.
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
         with detectors.borrow() as detector:
-            return frame, *detect_faces(detector, frame.image, confidence)
+            faces, dropped = detect_faces(detector, frame.image, confidence)
+        return frame, faces, dropped
 
     if not ahead:
         yield from map(detect, frames)
@@ -142,24 +291,35 @@ def detect_in_frames(
 
 
 def crop_face(image: np.ndarray, face: Face, margin: float = 0.0) -> np.ndarray:
-    """Cut a face out of its frame at native size.
+    """Cut a face out of its frame at native size: a view, (h, w, 3) uint8 BGR.
 
-    Parameters
-    ----------
-    image : ndarray of shape (M, N, 3), dtype uint8
-    face : Face
-        Inside the image.
-    margin : float, default 0
-        Grow the box by this share of its width and height on each side, as far as
-        the image goes: 0.5 doubles it.
-
-    Returns
-    -------
-    ndarray of shape (h, w, 3), dtype uint8
-        A view of the image.
+    `margin` extends the box by this share of its width and height on each side, as far
+    as the image goes: 0.5 doubles it.
     """
-    x = round(margin * (face.right - face.left))
-    y = round(margin * (face.bottom - face.top))
+    x, y = round(margin * face.width), round(margin * face.height)
     return image[
         max(0, face.top - y) : face.bottom + y, max(0, face.left - x) : face.right + x
     ]
+
+
+def shrink(crop: np.ndarray, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Resize one crop of any size, (h, w, 3) uint8 BGR, to (height, width, 3)."""
+    return cv2.resize(crop, (width, height))  # bilinear, as in the tutorial
+
+
+def scale(crops: np.ndarray) -> np.ndarray:
+    """Turn shrunk crops, uint8 in [0, 255], into float32 in [0, 1]."""
+    return np.divide(crops, 255, dtype=np.float32)
+
+
+def preprocess(
+    crops: Sequence[np.ndarray], width: int = WIDTH, height: int = HEIGHT
+) -> np.ndarray:
+    """Turn n crops of any sizes, (h, w, 3) uint8 BGR, into network input.
+
+    Returns (n, height, width, 3) float32, BGR in [0, 1]; n may be 0.
+    """
+    shrunk = np.empty((len(crops), height, width, 3), np.uint8)
+    for index, crop in enumerate(crops):
+        shrunk[index] = shrink(crop, width, height)
+    return scale(shrunk)

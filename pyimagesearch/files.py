@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and grow by whole lines."""
+"""Write files whole or not at all, or append whole lines."""
 
 import csv
 import errno
@@ -18,7 +18,7 @@ FINGERPRINT_BYTES = 1 << 20  # of a file's beginning and end
 
 @contextmanager
 def temporary_beside(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
-    """Yield a free, hidden path beside another; what is there at the end is removed."""
+    """Yield a hidden, unused path beside another; remove the file there at the end."""
     temporary = path.with_name(f".{secrets.token_hex(8)}{suffix}")
     try:
         yield temporary
@@ -30,8 +30,8 @@ def temporary_beside(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 def atomic_write(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
     """Write a file whole or not at all.
 
-    Yields the path of a temporary file beside `path` for the block to write; it takes
-    the place of `path` if the block succeeds and is removed if not.
+    Yields a temporary path beside `path` for the block to write to. The file replaces
+    `path` if the block succeeds and is removed if not.
     """
     with temporary_beside(path, suffix) as temporary:
         yield temporary
@@ -41,16 +41,16 @@ def atomic_write(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 
 
 def write_new(path: Path, content: bytes) -> bool:
-    """Write a file whole, or return False if there is one of this name already."""
+    """Write a file whole; return False if the name is taken."""
     if path.exists():
         return False
     with temporary_beside(path) as temporary:
         temporary.write_bytes(content)
         try:
-            os.link(temporary, path)  # unlike a renaming, fails if somebody was faster
+            os.link(temporary, path)  # unlike a rename, it never overwrites
         except FileExistsError:
             return False
-        except OSError:  # a file system without links, such as that of a memory card
+        except OSError:  # a file system without links, as on memory cards
             temporary.replace(path)
     return True
 
@@ -58,13 +58,13 @@ def write_new(path: Path, content: bytes) -> bool:
 class Appender:
     """A file that grows by whole lines.
 
-    Each line is added in one write, so that lines of programs that work at the same
-    time stay whole, and a program that is killed leaves whole lines.
+    Each line is added in one write, so that lines stay whole when several programs
+    append at the same time or one of them is killed.
 
     Parameters
     ----------
     path : Path
-        Made, with the header in it, if it is not there.
+        Made, with the header in it, if missing.
     header : bytes
         First line of the file, with its newline; may be empty.
 
@@ -80,14 +80,14 @@ class Appender:
         self._file.seek(0)
         if self._file.read(len(header)) != header:
             self.close()
-            raise UserError(f"{path} is there already, with other columns")
+            raise UserError(f"{path}: it has other columns; name another file")
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(max(0, size - 1))
         if self._file.read(1) not in (b"\n", b""):
-            self.add(b"\n")  # end the torn line that a full disk left
+            self.add(b"\n")  # end a line that a full disk cut short
 
     def add(self, line: bytes) -> None:
-        """Add a line, with its newline."""
+        """Append a line, with its newline."""
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
@@ -97,12 +97,12 @@ class Appender:
 
 
 def sha256_of(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def fingerprint_of(path: Path) -> str:
-    """Tell a file, of any size, from others: 16 hexadecimal digits and its ending."""
+    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         digest = hashlib.sha256(str(size).encode())
@@ -113,47 +113,38 @@ def fingerprint_of(path: Path) -> str:
 
 
 def to_csv(values: Iterable) -> bytes:
-    """Write values as one line of CSV."""
+    """Format values as one line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()
 
 
 def check_writable(path: Path) -> None:
-    """Make sure, before the work, that its result can be written to `path`.
-
-    Raises
-    ------
-    UserError
-        When `path` is a folder, or its folder cannot be made or written to.
-    """
+    """Raise a UserError, before the work, if its result cannot be written to `path`."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder; remove it or name another file")
+        raise UserError(f"{path}: a folder; remove it or name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def is_same_file(path: Path, other: Path) -> bool:
-    """Tell whether two paths lead to one file or folder that is there."""
-    return path.exists() and other.exists() and path.samefile(other)
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def check_outside(output: Path, source: str) -> None:
-    """Raise a UserError if an output lies in the folder that is read."""
+    """Raise a UserError if an output is the input, or inside the input's folder."""
     folder = Path(source or "missing")
+    if folder.is_file() and output.exists() and output.samefile(folder):
+        raise UserError(f"--output {output}: that is the input; name another file")
     if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
         raise UserError(
-            f"--output {output} is inside --input {source}, where the next run would "
-            "find it; name another folder"
+            f"--output {output} is inside --input {source}, so the next run would read "
+            "it; name another folder"
         )
 
 
 def check_distinct(**paths: Path | None) -> None:
-    """Raise a UserError if two flags, by name, name the same file."""
+    """Raise a UserError if two flags, given by name, are the same file."""
     seen = {}
     for flag, path in paths.items():
         if path and (other := seen.setdefault(path.resolve(), flag)) != flag:

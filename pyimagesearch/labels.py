@@ -1,47 +1,36 @@
-"""le.pickle: the names of the network's outputs, and how faces were cut for it.
+"""le.pickle: the names of the network's outputs, and how its crops were cut.
 
-It is a pickled scikit-learn LabelEncoder, as the tutorial's is. What else the demo must
-know stands beside its `classes_` as plain attributes, which an encoder from elsewhere
-lacks. It is read back without running anything that is in it.
+It is a pickled scikit-learn LabelEncoder, as the tutorial's is. Whatever else the demo
+needs is in plain attributes beside its `classes_`, which other encoders lack. Reading
+it runs nothing that is in it.
 """
 
-import argparse
 import io
-import json
 import pickle
 import pickletools
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, fraction, warn
+from pyimagesearch.console import UserError, warn
 from pyimagesearch.files import atomic_write, sha256_of
+from pyimagesearch.names import as_label
 
-BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
+# Probability of real from which a face is called real: the tutorial's argmax of two
+# classes, chosen before any data were seen.
+THRESHOLD = 0.5
 SIZE_LIMIT = 1 << 20  # bytes; a LabelEncoder takes a few hundred
 
 
 class Labels(NamedTuple):
     """What `le.pickle` says."""
 
-    classes: list[str]
-    """Name of each of the network's outputs, in order."""
-    margin: float = 0.0
-    """What the faces' boxes were grown by, as a share of their size."""
-    detector: str = "res10"
-    """Which face detector found most faces of the training."""
-    threshold: float | None = None
-    """Probability of real with equal errors on the held-out crops of the training."""
-    learnt: list[str] | None = None
-    """By `dataset.digest_sources`: what the network was trained on."""
-    model_sha256: str | None = None
-    """Of the liveness.model of the same training."""
-    onnx_sha256: str | None = None
-    """Of the ONNX file that was exported in it."""
-
-
-def as_label(name: str) -> str:
-    """Take a class's name as it is, but for Real or REAL."""
-    return BONA_FIDE if name.lower() == BONA_FIDE else name
+    classes: list[str]  # the network's outputs, in order
+    margin: float = 0.0  # what the boxes were extended by, as a share of their size
+    detector: str = "res10"  # that found most faces of the training
+    threshold: float | None = None  # at the equal error rate of the held-out crops
+    learnt: list[str] | None = None  # `dataset.digest_sources` of the training
+    model_sha256: str | None = None  # of the liveness.model of the same training
+    onnx_sha256: str | None = None  # of its ONNX file
 
 
 def save_labels(labels: Labels, path: Path) -> None:
@@ -60,24 +49,22 @@ def save_labels(labels: Labels, path: Path) -> None:
 
 
 def save_labels_of(model: Path, labels: Labels, path: Path) -> None:
-    """Save the labels of a model, unless another training has replaced it meanwhile."""
+    """Save the labels of a model, unless another training has replaced the model."""
     if sha256_of(model) == labels.model_sha256:
         save_labels(labels, path)
     else:
-        warn(f"another training has replaced {model}; its labels stay")
+        warn(f"{model}: replaced by another training, whose labels stay")
 
 
 def load_labels(path: Path) -> Labels:
-    """Read the labels out of a pickled LabelEncoder, from any scikit-learn.
+    """Read the labels from a LabelEncoder that any scikit-learn has pickled.
 
-    Nothing that the file names is imported or called, and scikit-learn need not be
-    installed.
+    Nothing that the file names is imported or called; scikit-learn is not needed.
 
     Raises
     ------
     UserError
-        When the file is missing or holds anything else than a fitted LabelEncoder of
-        text labels.
+        When the file is missing or is not a fitted LabelEncoder of strings.
     """
     try:
         with path.open("rb") as file:
@@ -86,34 +73,10 @@ def load_labels(path: Path) -> Labels:
         raise UserError(f"no labels {path}; run train.py first") from None
     try:
         return _parse_labels(content)
-    except Exception as error:  # a pickle can fail in every way there is
+    except Exception as error:  # a damaged pickle can raise anything
         reason = (str(error) or repr(error)).splitlines()[0]
         raise UserError(
             f"{path}: not the labels that train.py writes: {reason}"
-        ) from None
-
-
-def read_threshold(report: Path, point: str) -> float:
-    """Read a threshold that train.py found.
-
-    Parameters
-    ----------
-    report : Path
-        What --report of a training or an evaluation wrote.
-    point : str
-        "eer" for that of equal error, "apcer5" for that which 5 % of attacks pass.
-
-    Raises
-    ------
-    UserError
-        When the file is no report of train.py, or holds no such threshold.
-    """
-    try:
-        return fraction(str(json.loads(report.read_text())["thresholds"][point]))
-    except (ValueError, KeyError, TypeError, argparse.ArgumentTypeError):
-        raise UserError(
-            f"{report}: no report with a threshold {point}; train.py --report writes "
-            "one where there are crops enough"
         ) from None
 
 
@@ -122,7 +85,7 @@ def _parse_labels(content: bytes) -> Labels:
         raise ValueError("it is a model; are --model and --le swapped?")
     if len(content) > SIZE_LIMIT:
         raise ValueError("too large")
-    # A damaged pickle may number its memo in billions, which costs gigabytes.
+    # A damaged pickle may use memo indices in the billions, which cost gigabytes.
     for opcode, argument, _ in pickletools.genops(content):
         if "PUT" in opcode.name and argument > len(content):
             raise ValueError("it is damaged")
@@ -147,7 +110,7 @@ def _parse_labels(content: bytes) -> Labels:
 
 
 class _Record:
-    """Stands for an object in a pickle: what it is made from, and its state."""
+    """Stands for an object in a pickle: its constructor's arguments and its state."""
 
     def __new__(cls, *arguments):
         record = super().__new__(cls)
@@ -160,9 +123,9 @@ class _Record:
 
 
 class _RecordUnpickler(pickle.Unpickler):
-    """Unpickles a LabelEncoder into records; any other name ends the reading."""
+    """Unpickles a LabelEncoder into records; any other name is refused."""
 
-    # All that such a pickle names, under NumPy 1 and 2 and scikit-learn from 0.19 on.
+    # All names in such a pickle, from NumPy 1 and 2 and scikit-learn from 0.19 on.
     NAMES = frozenset(
         {
             "sklearn.preprocessing.label.LabelEncoder",
@@ -187,13 +150,12 @@ class _RecordUnpickler(pickle.Unpickler):
         return type(name, (_Record,), {})
 
 
-def _read_strings(array: _Record) -> list[str]:
-    """Read the texts of a pickled NumPy array of one dimension."""
+def _read_strings(array: _Record) -> list[str]:  # of a one-dimensional NumPy array
     if array.state:
         _, shape, dtype, _, content = array.state
     else:  # protocol 5
         content, dtype, shape, _ = array.arguments
-    if isinstance(content, _Record):  # protocols 0 to 2: bytes as encoded text
+    if isinstance(content, _Record):  # protocols 0 to 2: bytes encoded as text
         content = content.arguments[0].encode("latin1")
     code = dtype.arguments[0].lstrip("<>=|")
     if code.startswith("U"):
@@ -207,7 +169,7 @@ def _read_strings(array: _Record) -> list[str]:
         ]
     content = list(content)
     if shape != (len(content),):
-        raise ValueError("classes_ has another shape than it says")
+        raise ValueError("the shape of classes_ does not match its content")
     if not content or not all(isinstance(label, str) for label in content):
-        raise ValueError("classes_ is not a list of texts")
+        raise ValueError("classes_ is not a list of strings")
     return content

@@ -1,4 +1,4 @@
-"""LivenessNet: a network small and shallow enough to judge faces in real time."""
+"""LivenessNet: the tutorial's network, small enough to run in real time."""
 
 from pyimagesearch.backend import keras
 
@@ -6,50 +6,35 @@ layers = keras.layers
 
 
 class LivenessNet:
-    """The tutorial's network."""
+    """Namespace of `build`, as in the tutorial."""
 
     @staticmethod
     def build(width: int, height: int, depth: int, classes: int) -> keras.Sequential:
         """Build the network, with fresh weights and not compiled.
 
-        Parameters
-        ----------
-        width, height : int
-            Input size in pixels, from 4 on (two 2x2 poolings halve it twice).
-        depth : int
-            Channels of the input: 3 for BGR.
-        classes : int
-            How many probabilities come out, from 2 on.
-
-        Returns
-        -------
-        keras.Sequential
-            Takes (n, height, width, depth) float32 in [0, 1], or (n, depth, height,
-            width) where Keras is set to `channels_first`; gives (n, classes) float32,
-            each row summing to 1. 148 562 parameters for 32x32x3 and two classes.
+        It takes (n, height, width, depth) float32 in [0, 1], height and width at least
+        4 pixels, and gives (n, classes) float32, each row summing to 1. For 32x32x3 and
+        two classes it has 148 562 parameters.
         """
-        shape, channels = (height, width, depth), -1
-        if keras.config.image_data_format() == "channels_first":
-            shape, channels = (depth, height, width), 1
         return keras.Sequential(
             [
-                layers.Input(shape),
+                layers.Input((height, width, depth)),
                 # first CONV => RELU => CONV => RELU => POOL
                 layers.Conv2D(16, (3, 3), padding="same"),
                 layers.Activation("relu"),
-                layers.BatchNormalization(axis=channels),
+                layers.BatchNormalization(),
                 layers.Conv2D(16, (3, 3), padding="same"),
                 layers.Activation("relu"),
-                layers.BatchNormalization(axis=channels),
+                layers.BatchNormalization(),
                 layers.MaxPooling2D((2, 2)),  # 32x32 -> 16x16
                 layers.Dropout(0.25),
                 # second CONV => RELU => CONV => RELU => POOL
                 layers.Conv2D(32, (3, 3), padding="same"),
                 layers.Activation("relu"),
-                layers.BatchNormalization(axis=channels),
+                layers.BatchNormalization(),
                 layers.Conv2D(32, (3, 3), padding="same"),
                 layers.Activation("relu"),
-                layers.BatchNormalization(axis=channels),
+                layers.BatchNormalization(),
                 layers.MaxPooling2D((2, 2)),  # 16x16 -> 8x8
                 layers.Dropout(0.25),
                 # FC => RELU

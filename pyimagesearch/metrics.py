@@ -1,25 +1,24 @@
-"""How well attacks are told from real faces, in the words of ISO/IEC 30107-3.
+"""Error rates of presentation attack detection, in the words of ISO/IEC 30107-3.
 
 The score of a crop is the network's probability of bona fide (a real face); from the
-threshold on, the crop is called bona fide. Every class of attack (print, replay, ...)
-is an attack instrument species.
+threshold on, the crop is classified as bona fide. Every class of attack (print, replay,
+...) is an attack instrument species.
 
-APCER: share of the attacks with an instrument that were called bona fide.
-BPCER: share of the bona fides that were called attacks.
+APCER: share of the attacks with an instrument that are classified as bona fide.
+BPCER: share of the bona fide presentations that are classified as attacks.
 ACER: mean of the BPCER and the worst APCER; it hides which of them is bad.
-EER: where the threshold makes the share of all attacks that pass and the BPCER equal.
+EER: the error rate at the threshold where APCER (of all attacks) and BPCER are equal.
 """
 
 import math
 from typing import NamedTuple
 
-from pyimagesearch.labels import BONA_FIDE
+from pyimagesearch.labels import THRESHOLD
+from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-
-FIXED_THRESHOLD = 0.5  # chosen before any data were seen: the tutorial's argmax
 
 
 class Rate(NamedTuple):
@@ -37,61 +36,56 @@ class Rate(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval, (0, 1) without trials.
 
-        It takes trials for independent; frames of one video are not, so that the truth
-        is wider.
+        Frames of one video are no independent trials: the true interval is wider.
         """
         if not self.n:
             return 0.0, 1.0
-        test = stats.binomtest(self.errors, self.n)
-        return tuple(map(float, test.proportion_ci(method="wilson")))
+        interval = stats.binomtest(self.errors, self.n).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
-
-class EqualError(NamedTuple):
-    """The equal error rate in [0, 1] and the threshold where it is."""
-
-    rate: float
-    threshold: float
+    def as_dict(self) -> dict:
+        """Return it ready for JSON."""
+        return {
+            "errors": self.errors,
+            "n": self.n,
+            "rate": self.value if self.n else None,
+            "interval": list(self.interval),
+        }
 
 
 def apcer(attack_scores: np.ndarray, threshold: float) -> Rate:
-    """Count the attacks that pass for bona fide: scores (n,) in [0, 1]."""
+    """Count the attack scores, (n,) in [0, 1], classified as bona fide."""
     return Rate(int((attack_scores >= threshold).sum()), len(attack_scores))
 
 
 def bpcer(bona_fide_scores: np.ndarray, threshold: float) -> Rate:
-    """Count the bona fides that are taken for attacks: scores (n,) in [0, 1]."""
+    """Count the bona fide scores, (n,) in [0, 1], classified as attacks."""
     return Rate(int((bona_fide_scores < threshold).sum()), len(bona_fide_scores))
 
 
-def equal_error(attack_scores: np.ndarray, bona_fide_scores: np.ndarray) -> EqualError:
-    """Find the threshold at which both kinds of error are as nearly equal as can be.
+def equal_error(
+    attack_scores: np.ndarray, bona_fide_scores: np.ndarray
+) -> tuple[float, float]:
+    """Find the threshold at which both error rates are as nearly equal as possible.
 
-    Parameters
-    ----------
-    attack_scores : ndarray of shape (n,)
-    bona_fide_scores : ndarray of shape (m,)
-        In [0, 1]; at least one of each.
-
-    Returns
-    -------
-    EqualError
-        The rate is the mean of both. Of equally good thresholds, the one with the
-        smallest mean and then the one nearest to FIXED_THRESHOLD.
+    Scores are (n,) and (m,), in [0, 1], at least one of each. Returns the mean of both
+    error rates and the threshold, with few decimals. Of equally good thresholds it is
+    the one with the smallest rate, then the nearest to THRESHOLD.
     """
-    scores = np.unique(np.concatenate([attack_scores, bona_fide_scores, [0.0]]))
-    between = (scores[1:] + scores[:-1]) / 2
-    beyond = np.nextafter(scores[-1:], np.inf)
-    thresholds = np.concatenate([scores, between, beyond, [FIXED_THRESHOLD]])
+    scores = np.unique(np.concatenate([attack_scores, bona_fide_scores]))
+    edges = np.concatenate([[0.0], scores, [1.0]])
+    thresholds = np.concatenate([(edges[1:] + edges[:-1]) / 2, scores, [THRESHOLD]])
     passing = _share_from(attack_scores, thresholds)
-    refused = 1 - _share_from(bona_fide_scores, thresholds)
+    rejected = 1 - _share_from(bona_fide_scores, thresholds)
     best = np.lexsort(
         (
-            abs(thresholds - FIXED_THRESHOLD),
-            passing + refused,
-            np.round(abs(passing - refused), 12),
+            abs(thresholds - THRESHOLD),
+            passing + rejected,
+            np.round(abs(passing - rejected), 12),
         )
     )[0]
-    return EqualError(float(passing[best] + refused[best]) / 2, float(thresholds[best]))
+    rate = float(passing[best] + rejected[best]) / 2
+    return rate, shorten_threshold(float(thresholds[best]), scores)
 
 
 def bpcer_at_apcer(
@@ -99,48 +93,53 @@ def bpcer_at_apcer(
 ) -> tuple[Rate, float] | None:
     """Find the smallest BPCER at which at most `limit` of the attacks pass.
 
-    Returns
-    -------
-    (Rate, float) or None
-        The BPCER and its threshold; None where there are too few attacks to tell,
-        fewer than 1 / limit.
+    Returns it and its threshold, with few decimals. None if there are too few attacks
+    to tell, fewer than 1 / limit, or if they pass at any threshold.
     """
     if len(attack_scores) < 1 / limit - 1e-9:
         return None
     allowed = math.floor(limit * len(attack_scores) + 1e-9)
-    # The highest scoring attack that may not pass sets the threshold, just above it.
+    # The threshold is above the highest scoring attack that may not pass.
     barrier = np.sort(attack_scores)[::-1][allowed]
-    threshold = float(np.nextafter(barrier, np.inf))
+    if barrier >= 1:
+        return None
+    # Up to the next bona fide score the BPCER is the same, and fewer attacks pass.
+    above = min(bona_fide_scores[bona_fide_scores > barrier], default=1.0)
+    below = max(attack_scores[attack_scores < above])
+    scores = np.concatenate([attack_scores, bona_fide_scores])
+    middle = float(below + above) / 2
+    if middle <= below:  # they are adjacent floats
+        middle = float(above)
+    threshold = shorten_threshold(middle, scores)
     return bpcer(bona_fide_scores, threshold), threshold
 
 
+def shorten_threshold(threshold: float, scores: np.ndarray) -> float:
+    """Round to the fewest decimals, from 3 on, that change no score's decision."""
+    below = max(scores[scores < threshold], default=-1.0)
+    above = min(scores[scores >= threshold], default=1.0)
+    for decimals in range(3, 17):
+        short = round(threshold, decimals)
+        if below < short <= above:
+            return short
+    return threshold
+
+
 def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Share of the scores from each threshold on."""
     return 1 - np.searchsorted(np.sort(scores), thresholds, side="left") / len(scores)
 
 
 def evaluate(
     scores: np.ndarray, labels: np.ndarray, sources: np.ndarray, threshold: float
 ) -> dict:
-    """Measure everything there is to say about scored crops.
+    """Compute all error rates of n scored crops.
 
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Probability of bona fide, in [0, 1].
-    labels : ndarray of shape (n,), of str
-        BONA_FIDE, or the name of the attack instrument.
-    sources : ndarray of shape (n,), of str
-        The video or image that a crop was cut from.
-    threshold : float
-        Chosen without these data.
+    Scores are probabilities of bona fide, in [0, 1]; labels are BONA_FIDE or an attack
+    instrument. The threshold must be chosen without these data.
 
-    Returns
-    -------
-    dict
-        Ready for JSON. `frames` and `videos` hold the same figures, once with every
-        crop and once with the mean score of every source as a trial; None stands
-        where the data do not allow a figure. `sources` lists every source.
+    The result is ready for JSON. `frames` and `videos` hold the same figures, once with
+    every crop and once with the mean score of every source as a trial; None stands for
+    a figure that the data do not allow. `sources` lists every source.
     """
     keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
@@ -153,79 +152,74 @@ def evaluate(
             "source": str(sources[crop]),
             "label": str(labels[crop]),
             "mean_score": float(mean),
-            **_as_dict(Rate(int(error), int(count))),
+            **Rate(int(error), int(count)).as_dict(),
         }
         for crop, mean, error, count in zip(first, means, errors, counts, strict=True)
     ]
+    frames = _figures(scores, labels, threshold)
+    frames["bpcer"]["over_sources"] = _over_sources(by_source, BONA_FIDE)
+    for name, rate in frames["apcer"].items():
+        rate["over_sources"] = _over_sources(by_source, name)
     return {
         "threshold": threshold,
-        "frames": _figures(scores, labels, threshold, by_source),
+        "frames": frames,
         "videos": _figures(means, labels[first], threshold),
         "sources": by_source,
     }
 
 
-def _figures(scores, labels, threshold, by_source=None) -> dict:
+def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
     is_attack = labels != BONA_FIDE
     attacks, bona_fides = scores[is_attack], scores[~is_attack]
     instruments = {
         str(name): apcer(scores[labels == name], threshold)
         for name in np.unique(labels[is_attack])
     }
-    refused = bpcer(bona_fides, threshold)
+    rejected = bpcer(bona_fides, threshold)
     figures = {
-        "bpcer": _as_dict(refused),
-        "apcer": {name: _as_dict(rate) for name, rate in instruments.items()},
+        "bpcer": rejected.as_dict(),
+        "apcer": {name: rate.as_dict() for name, rate in instruments.items()},
+        "worst_instrument": None,
+        "acer": None,
+        "eer": None,
+        "eer_threshold": None,
+        "auc": None,
+        "bpcer_at_apcer_5": None,
+        "bpcer_at_apcer_1": None,
+        "operating_points": {},
     }
-    if by_source:
-        figures["bpcer"]["over_sources"] = _over_sources(by_source, BONA_FIDE)
-        for name in instruments:
-            over_sources = _over_sources(by_source, name)
-            figures["apcer"][name]["over_sources"] = over_sources
-    figures |= dict.fromkeys(
-        ("worst_instrument", "acer", "eer", "eer_threshold", "auc")
-    ) | {"bpcer_at_apcer_5": None, "bpcer_at_apcer_1": None}
     if instruments:
         worst = max(instruments, key=lambda name: instruments[name].value)
         figures["worst_instrument"] = worst
-    if instruments and len(bona_fides):
-        figures["acer"] = (instruments[worst].value + refused.value) / 2
-        eer = equal_error(attacks, bona_fides)
-        figures |= {"eer": eer.rate, "eer_threshold": eer.threshold}
-        figures["auc"] = float(roc_auc_score(~is_attack, scores))
-        for percent in (5, 1):
-            found = bpcer_at_apcer(attacks, bona_fides, percent / 100)
-            if found:
-                rate, at = found
-                figures[f"bpcer_at_apcer_{percent}"] = _as_dict(rate) | {
-                    "threshold": at
-                }
+    if not instruments or not len(bona_fides):
+        return figures
+    figures["acer"] = (instruments[worst].value + rejected.value) / 2
+    figures["eer"], at_eer = equal_error(attacks, bona_fides)
+    figures["eer_threshold"] = at_eer
+    figures["auc"] = float(roc_auc_score(~is_attack, scores))
+    points = {"equal error": at_eer}
+    for percent in (5, 1):
+        if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
+            rate, at = found
+            key = f"bpcer_at_apcer_{percent}"
+            figures[key] = rate.as_dict() | {"threshold": at}
+            points[f"APCER at most {percent} %"] = at
+    figures["operating_points"] = {
+        name: {
+            "threshold": at,
+            "apcer": apcer(attacks, at).as_dict(),
+            "bpcer": bpcer(bona_fides, at).as_dict(),
+        }
+        for name, at in points.items()
+    }
     return figures
 
 
-def _as_dict(rate: Rate) -> dict:
-    value = rate.value if rate.n else None
-    return {
-        "errors": rate.errors,
-        "n": rate.n,
-        "rate": value,
-        "interval": list(rate.interval),
-    }
-
-
 def _over_sources(by_source: list[dict], label: str) -> dict:
-    """Mean of the sources' rates, its 95 % interval (Student's t), and the worst."""
     own = [source for source in by_source if source["label"] == label]
-    if not own:
-        return {"n": 0, "mean": None, "interval": None, "worst": None}
-    rates = np.array([source["rate"] for source in own])
-    interval = None
-    if len(rates) > 1:
-        half = stats.t.ppf(0.975, len(rates) - 1) * stats.sem(rates)
-        interval = [max(0.0, rates.mean() - half), min(1.0, rates.mean() + half)]
+    rates = [source["rate"] for source in own]
     return {
-        "n": len(rates),
-        "mean": float(rates.mean()),
-        "interval": interval,
-        "worst": own[int(rates.argmax())]["source"],
+        "n": len(own),
+        "mean": float(np.mean(rates)) if own else None,
+        "worst": own[int(np.argmax(rates))]["source"] if own else None,
     }

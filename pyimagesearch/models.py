@@ -1,8 +1,8 @@
-"""liveness.model and its ONNX twin: saved, loaded, checked, and run.
+"""liveness.model and its ONNX twin: save, load, verify and run them.
 
-`liveness.model` is Keras' own `.keras` archive under the tutorial's name; the HDF5
-files that the original tutorial wrote are read too. Of either only the weights are
-taken, into a network that `LivenessNet.build` makes.
+`liveness.model` is Keras' `.keras` archive under the tutorial's name; the HDF5 files of
+the original tutorial are read too. Only the weights are read from either, into a
+network that `LivenessNet.build` makes.
 """
 
 import hashlib
@@ -17,36 +17,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError
+from pyimagesearch.faces import HEIGHT, WIDTH, scale
 from pyimagesearch.files import atomic_write, sha256_of
 from pyimagesearch.labels import Labels, load_labels
-from pyimagesearch.preprocessing import HEIGHT, WIDTH, scale
 
 import cv2
 import numpy as np
 
 ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
-ONNX_SIGNATURE = b"\x08"  # the field that comes first, the format's version
+ONNX_SIGNATURE = b"\x08"  # tag of the first field, the format's version
 ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was measured
 KERAS_WEIGHTS = "model.weights.h5"  # their name in a .keras archive
 SIZE_LIMIT = 1 << 28  # bytes; a LivenessNet takes 1.8 million
 SHAPE_LIMIT = 512  # pixels, or classes
 GROUPS_LIMIT = 1000  # in an HDF5 file; a LivenessNet has 50
+BATCH_SIZE = 256  # crops that are classified at once
 
 
 class Network(NamedTuple):
-    """A trained network, ready to be called, from several threads if need be."""
+    """A trained network; `predict` is thread-safe."""
 
+    # (n, height, width, 3) float32 BGR in [0, 1] to (n, classes) float32, each row
+    # summing to 1; n is at least 1.
     predict: Callable[[np.ndarray], np.ndarray]
-    """(n, height, width, 3) float32 BGR in [0, 1] to (n, classes) float32, each row
-    summing to 1; n from 1 on."""
     height: int
     width: int
     classes: int
 
 
 def save_model(model, path: Path) -> str:
-    """Save a Keras model under any name, as one `.keras` archive; give its SHA-256."""
+    """Save a Keras model as a `.keras` archive of any name; return its SHA-256."""
     with atomic_write(path, ".keras") as temporary:
         model.save(temporary)
         return sha256_of(temporary)
@@ -55,23 +56,8 @@ def save_model(model, path: Path) -> str:
 def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     """Write a Keras model as ONNX, for OpenCV to run without TensorFlow.
 
-    Parameters
-    ----------
-    model : keras.Model
-    path : Path
-        Written only if OpenCV gives the model's own probabilities.
-    crops : ndarray of shape (n, h, w, 3), dtype uint8
-        To check that on, at least one.
-
-    Returns
-    -------
-    str
-        SHA-256 of the file.
-
-    Raises
-    ------
-    UserError
-        When it gives others.
+    Returns the file's SHA-256. If OpenCV computes other probabilities from some crops,
+    (n, h, w, 3) uint8, nothing is written and that is a UserError.
     """
     inputs = scale(crops)
     expected = model.predict(inputs, batch_size=256, verbose=0)
@@ -83,29 +69,21 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> str:
         exported = load_network(temporary, sha256)
         difference = np.abs(exported.predict(inputs) - expected).max()
         if not difference <= ONNX_TOLERANCE:
-            raise UserError(f"{path}: not written, as it is {difference:.1g} off")
+            raise UserError(
+                f"{path}: not written, as OpenCV's results differ by {difference:.1g}"
+            )
     return sha256
 
 
 def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
-    """Load a network that train.py or the original tutorial saved.
+    """Load a network that train.py or the original tutorial saved, of any name.
 
-    Parameters
-    ----------
-    path : Path
-        A LivenessNet as `.keras` archive or in HDF5, under any name, which needs
-        TensorFlow; or an ONNX file that `export_onnx` wrote, which does not.
-    onnx_sha256 : str, optional
-        What an ONNX file must have: OpenCV's reader does not survive every damaged one.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, is none of these, or does not take (height, width, 3)
-        images and give probabilities.
+    A `.keras` archive or HDF5 file needs TensorFlow, an ONNX file from `export_onnx`
+    does not; its SHA-256 must be given, as a damaged one can crash OpenCV's reader. A
+    file that is missing or another network is a UserError.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder (a SavedModel?); train a model anew")
+        raise UserError(f"{path} is a folder (a SavedModel?); train a new model")
     try:
         with path.open("rb") as file:
             signature = file.read(4)
@@ -121,42 +99,35 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
 
 
 def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
-    """Load a network and its labels, which must fit each other.
-
-    Raises
-    ------
-    UserError
-        When they do not, or as `load_network` and `load_labels` do.
-    """
+    """Load a network and its labels; those of another training are a UserError."""
     labels = load_labels(le)
     network = load_network(model, labels.onnx_sha256)
     if labels.model_sha256 not in (None, sha256_of(model)) and not is_onnx(model):
         raise UserError(
-            f"{model} and {le} are of different trainings; use the two files of one"
+            f"{model} and {le} are of different trainings; use two files of one"
         )
     if network.classes != len(labels.classes):
         raise UserError(
-            f"{model} tells {network.classes} classes apart, but {le} names "
-            f"{len(labels.classes)}; use the two files of one training"
+            f"{model} has {network.classes} classes, but {le} names "
+            f"{len(labels.classes)}; use two files of the same training"
         )
     return network, labels
 
 
 def is_onnx(path: Path) -> bool:
-    """Tell by its first byte whether a model is an ONNX file."""
+    """Return whether a model is an ONNX file, by its first byte."""
     with path.open("rb") as file:
         return file.read(1) == ONNX_SIGNATURE
 
 
 def as_network(model) -> Network:
-    """Make a Keras model a function, compiled once for any number of faces.
+    """Compile a Keras model once for any number of faces.
 
     `model.predict` takes 30 times as long for one face.
     """
     from pyimagesearch.backend import tf
 
     _, height, width, _ = model.input_shape
-
     shape = tf.TensorSpec((None, height, width, 3), tf.float32)
 
     @tf.function(input_signature=[shape], autograph=False)
@@ -169,12 +140,20 @@ def as_network(model) -> Network:
     return Network(predict, height, width, model.output_shape[1])
 
 
+def classify(network: Network, crops: np.ndarray) -> np.ndarray:
+    """Return (n, classes) float32 probabilities of (n, h, w, 3) uint8 crops."""
+    rows = [np.empty((0, network.classes), np.float32)]
+    for start in range(0, len(crops), BATCH_SIZE):
+        rows.append(network.predict(scale(crops[start : start + BATCH_SIZE])))
+    return np.concatenate(rows)
+
+
 def _load_onnx(path: Path, sha256: str | None) -> Network:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(
-            f"{path}: not the network that was exported with these labels; use the "
-            "two files of one run of train.py --export"
+            f"{path}: not the network that was exported with these labels; use the two "
+            "files of one train.py --export"
         )
     try:
         net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
@@ -199,16 +178,16 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
 def _check(path: Path, network: Network) -> Network:
     if not network.classes or network.classes < 2:
         raise UserError(
-            f"{path}: gives {network.classes} value, not a probability each"
+            f"{path}: it has {network.classes} output, not one for each class"
         )
     return network
 
 
 def _load_livenessnet(path: Path):
-    """Read the weights of a LivenessNet; of all else in the file, only its shape.
+    """Read the weights of a LivenessNet; of everything else, only its shape.
 
-    Keras can rebuild a network from what a file says of it, and has been talked into
-    much by strangers' files, in its safe mode too.
+    Keras can rebuild a network from a file's description, and malicious files have made
+    it run code, in safe mode too.
     """
     from pyimagesearch.livenessnet import LivenessNet
 
@@ -227,7 +206,7 @@ def _load_livenessnet(path: Path):
             copy.write_bytes(weights)
             model.load_weights(copy)
         return model
-    except Exception as error:  # a file can be damaged in every way there is
+    except Exception as error:  # a damaged file can raise anything
         reason = (str(error) or repr(error)).strip().splitlines()[0]
         raise UserError(
             f"{path}: not a LivenessNet that can be read: {reason}"
@@ -235,26 +214,27 @@ def _load_livenessnet(path: Path):
 
 
 def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
-    """Read a model's description in JSON, its weights, and the name Keras knows."""
+    """Return a model's description in JSON, its weights, and a name Keras accepts."""
     import h5py
 
     if path.stat().st_size > SIZE_LIMIT:
         raise ValueError("too large")
     content = path.read_bytes()
-    if content.startswith(HDF5_SIGNATURE):  # Keras 2 kept all in one
+    if content.startswith(HDF5_SIGNATURE):  # Keras 2 keeps all in one file
         with h5py.File(io.BytesIO(content)) as file:
             return file.attrs["model_config"], content, "model.h5"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [archive.getinfo(name) for name in ("config.json", KERAS_WEIGHTS)]
         if any(member.file_size > SIZE_LIMIT for member in members):
             raise ValueError("too large")
-        return *(archive.read(member) for member in members), KERAS_WEIGHTS
+        config, weights = (archive.read(member) for member in members)
+        return config, weights, KERAS_WEIGHTS
 
 
 def _check_hdf5(content: bytes) -> None:
-    """Raise a ValueError unless a HDF5 file has its arrays in itself, and whole.
+    """Raise a ValueError unless the file itself holds all of its arrays.
 
-    HDF5 can take them out of other files, and unpack them to any size.
+    HDF5 can take arrays from other files, and unpack them to any size.
     """
     import h5py
 
@@ -267,24 +247,24 @@ def _check_hdf5(content: bytes) -> None:
                 raise ValueError("too many groups")
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{name} is somewhere else")
+                    raise ValueError(f"{name} is a link")
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
                 elif item.external or item.is_virtual:
                     raise ValueError(f"{name} is in another file")
                 elif item.nbytes > len(content):
-                    raise ValueError(f"{name} says it is larger than the file")
+                    raise ValueError(f"{name} claims to be larger than the file")
 
 
 def _read_shape(configs: list[dict]) -> tuple[int, int, int, int]:
-    """Read (width, height, depth, classes) from what Keras says of each layer."""
+    """Read (width, height, depth, classes) from the layers' descriptions."""
     shapes = [c.get("batch_input_shape") or c.get("batch_shape") for c in configs]
     _, height, width, depth = next(shape for shape in shapes if shape)
     classes = [c["units"] for c in configs if "units" in c][-1]
     for value in (width, height, depth, classes):
         if not isinstance(value, int) or not 1 <= value <= SHAPE_LIMIT:
-            raise ValueError(f"{value!r} is no size for it")
+            raise ValueError(f"{value!r} is not a valid size")
     if depth != 3:
         raise ValueError(f"it takes images of {depth} channels, not 3")
     return width, height, depth, classes

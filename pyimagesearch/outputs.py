@@ -1,5 +1,6 @@
-"""Where labelled frames go: a window, a video, an image, or a folder of them."""
+"""Where labelled frames go: a window, a video, an image, a folder, a log; drawing."""
 
+import json
 import os
 import sys
 import time
@@ -7,26 +8,33 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from pyimagesearch.classifier import Prediction
+from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
-from pyimagesearch.files import atomic_write, check_writable, temporary_beside
-from pyimagesearch.frames import Frame
-from pyimagesearch.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from pyimagesearch.files import (
+    Appender,
+    atomic_write,
+    check_writable,
+    temporary_beside,
+    to_csv,
+)
+from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
+from pyimagesearch.names import BONA_FIDE, UNSURE
 
 import cv2
 import numpy as np
 
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
-WINDOW_HEIGHT = 680  # the same, so that upright ones fit on a small screen
-PHOTO_SECONDS = 1.0  # that each photograph of a folder stays in the window
-# By the ending of the file's name, a codec that every opencv-python can write.
-CODECS = {
-    ".mp4": "mp4v",
-    ".mov": "mp4v",
-    ".mkv": "mp4v",
-    ".avi": "MJPG",
-    ".webm": "VP80",
-}
+WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
+PHOTO_SECONDS = 1.0  # how long each photograph of a folder stays in the window
+# By suffix, a codec that every opencv-python can write.
+CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
+CODECS |= {".avi": "MJPG", ".webm": "VP80"}
+GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER}  # every other label is an attack
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 Output = Callable[[Frame], bool]
 """Takes a frame and returns whether to go on."""
 
@@ -34,23 +42,14 @@ Output = Callable[[Frame], bool]
 def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
     """Open a file or folder that frames are written to.
 
-    Parameters
-    ----------
-    path : Path
-        The ending of a file's name chooses its format. Files are put in place whole.
-    kind : str
-        What is coming: "image", "video", or "folder" for many of both.
-
-    Raises
-    ------
-    UserError
-        When the name ends in nothing that can be written.
+    `kind` is that of the input: "image", "video", or "folder" for many of both. The
+    suffix of a file chooses its format. Files are put in place whole.
     """
     if kind == "folder":
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             raise UserError(
-                f"--output {path}: of a folder comes a folder; name one without "
-                f"{path.suffix}"
+                f"--output {path}: the output of a folder is a folder; name one "
+                f"without {path.suffix}"
             )
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
@@ -58,15 +57,15 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
     suffixes = IMAGE_SUFFIXES if kind == "image" else set(CODECS)
     if path.suffix.lower() not in suffixes:
         raise UserError(
-            f"--output {path}: of this input comes one {kind}, so its name must end in "
-            f"one of {' '.join(sorted(suffixes))}"
+            f"--output {path}: the output is one {kind}, so the name must end in one "
+            f"of {' '.join(sorted(suffixes))}"
         )
     return image_file(path) if kind == "image" else video_file(path)
 
 
 @contextmanager
 def image_file(path: Path) -> Iterator[Output]:
-    """Give an output that writes an image."""
+    """Yield an output that writes an image."""
 
     def write(frame: Frame) -> bool:
         with atomic_write(path) as temporary:
@@ -78,10 +77,10 @@ def image_file(path: Path) -> Iterator[Output]:
 
 @contextmanager
 def video_file(path: Path) -> Iterator[Output]:
-    """Give an output that adds frames to a video.
+    """Yield an output that appends frames to a video.
 
-    Whatever ends the block, the video is closed properly and then put in place. Frames
-    of another size are brought to the first one's. Where they came at a varying rate,
+    However the block ends, the video is closed properly and then put in place. Frames
+    of another size are resized to the first one's. If they came at a varying rate,
     some are repeated or left out, so that the video is as long as what it shows.
     """
     writer = cv2.VideoWriter()
@@ -110,7 +109,7 @@ def video_file(path: Path) -> Iterator[Output]:
         finally:
             writer.release()
             if temporary.exists():
-                # OpenCV does not say when the disk is full: such a video has no index.
+                # OpenCV does not report a full disk: such a video has no index.
                 if not cv2.VideoCapture(str(temporary)).grab():
                     raise UserError(f"{path}: could not be written; is the disk full?")
                 temporary.replace(path)
@@ -118,14 +117,14 @@ def video_file(path: Path) -> Iterator[Output]:
 
 @contextmanager
 def folder(path: Path) -> Iterator[Output]:
-    """Give an output that writes each source into a file of its own: .png or .mp4."""
+    """Yield an output that writes each source to its own file: .png or .mp4."""
     with ExitStack() as stack:
         source, write = None, None
 
         def write_to_its_file(frame: Frame) -> bool:
             nonlocal source, write
             if frame.source != source:
-                stack.close()  # the file of the source before
+                stack.close()  # the file of the previous source
                 source = frame.source
                 if frame.fps is None:
                     file = image_file(path / f"{source}.png")
@@ -137,8 +136,43 @@ def folder(path: Path) -> Iterator[Output]:
         yield write_to_its_file
 
 
+class FaceLog:
+    """A .csv or .jsonl file with a line for each face; `tail -f` can follow it.
+
+    Lines are appended whole. A file with other columns is a UserError.
+    """
+
+    def __init__(self, path: Path, classes: list[str]):
+        if path.suffix not in (".csv", ".jsonl"):
+            raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
+        self._columns = ["source", "frame", "time", "track"]
+        self._columns += ["left", "top", "right", "bottom", "confidence"]
+        self._columns += [f"p_{name}" for name in classes]
+        self._columns += ["score", "decision"]
+        self._is_csv = path.suffix == ".csv"
+        check_writable(path)
+        self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
+
+    def add(self, frame: Frame, prediction: Prediction) -> None:
+        """Append the line of one face of a frame."""
+        *box, confidence = prediction.box
+        shares = (confidence, *prediction.probabilities, prediction.score)
+        numbers = [round(float(share), 6) for share in shares]
+        start = [frame.source, frame.number, round(frame.time, 3), prediction.track]
+        values = [*start, *box, *numbers, prediction.label]
+        if self._is_csv:
+            self._lines.add(to_csv(values))
+        else:
+            row = dict(zip(self._columns, values, strict=True))
+            self._lines.add(json.dumps(row).encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
+
+
 def has_display() -> bool:
-    """Tell whether a window can be opened; OpenCV aborts the process if not."""
+    """Return whether a window can be opened; OpenCV aborts the process if not."""
     if sys.platform.startswith("linux"):
         return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     return True
@@ -146,13 +180,11 @@ def has_display() -> bool:
 
 @contextmanager
 def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[Output]:
-    """Open a window and give an output that shows frames in it.
+    """Open a window and yield an output that shows frames in it.
 
-    Other keys than those that end it are handed to `on_key`, as their codes.
-
-    The output returns False once q or Esc was pressed or the window was closed; where
-    the kind is "image", it stays until then. A photograph of a folder stays a while, or
-    until another key is pressed.
+    The output returns False once q or Esc was pressed or the window was closed; a
+    single image stays until then. A photograph of a folder stays a while, or until
+    another key is pressed. The codes of other keys are passed to `on_key`.
     """
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -181,20 +213,20 @@ def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[O
 
 
 def is_window_open() -> bool:
-    """Tell whether the window has not been closed by the user."""
+    """Return whether the user has not closed the window."""
     try:
         return cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:  # what OpenCV's Qt windows say of one that is gone
+    except cv2.error:  # raised by OpenCV's Qt for a window that is gone
         return False
 
 
 def shrink_to_window(image: np.ndarray) -> np.ndarray:
-    """Make an image, (M, N, 3) uint8 BGR, fit WINDOW_WIDTH and WINDOW_HEIGHT."""
+    """Fit an image, (M, N, 3) uint8 BGR, into WINDOW_WIDTH and WINDOW_HEIGHT."""
     height, width = image.shape[:2]
     zoom = window_zoom(image)
     if zoom == 1 or zoom > min(height, width):
         return image
-    import imutils  # late, as only a window wants it
+    import imutils  # only needed for a window
 
     if width * WINDOW_HEIGHT >= height * WINDOW_WIDTH:
         return imutils.resize(image, width=WINDOW_WIDTH)
@@ -202,6 +234,45 @@ def shrink_to_window(image: np.ndarray) -> np.ndarray:
 
 
 def window_zoom(image: np.ndarray) -> float:
-    """Say how many times an image, (M, N, 3), is larger than its window shows it."""
+    """Return how many times an image, (M, N, 3), is larger than the window shows it."""
     height, width = image.shape[:2]
     return max(1.0, width / WINDOW_WIDTH, height / WINDOW_HEIGHT)
+
+
+def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> None:
+    """Draw a face's box and label onto its image; the label stays inside the image."""
+    height, width = image.shape[:2]
+    zoom = window_zoom(image)
+    size, weight = 0.5 * zoom, round(zoom)
+    left, top, right, bottom, _ = prediction.box
+    color = COLORS.get(prediction.label, RED)
+    text = f"{prediction.label}: {prediction.probability:.4f}"
+    if prediction.label != UNSURE and prediction.probability < 0.5:
+        # The threshold decided, or there are many kinds of attack.
+        text = f"{prediction.label} (real: {prediction.score:.4f})"
+    if name:
+        text += f" {name}"
+    (w, h), below = cv2.getTextSize(text, FONT, size, weight)
+    x = max(0, min(left, width - w))
+    y = top - below if top - below - h > 0 else min(top + h + below, height - below)
+    cv2.rectangle(image, (left, top), (right, bottom), color, round(2 * zoom))
+    cv2.rectangle(image, (x, y - h - below), (x + w, y + below), color, cv2.FILLED)
+    cv2.putText(image, text, (x, y), FONT, size, WHITE, weight)
+
+
+def draw_collecting(image: np.ndarray, collector: Collector) -> None:
+    """Mark the faces that the keys would save, and show what was saved."""
+    zoom = window_zoom(image)
+    keys_of = {}
+    for key in collector.keys:
+        if target := collector.target(key):
+            keys_of.setdefault(target.box, []).append(key)
+    texts = {(6, image.shape[0] - round(8 * zoom)): f"saved: {collector}"}
+    for box, keys in keys_of.items():
+        below = min(box.bottom + round(16 * zoom), image.shape[0] - round(24 * zoom))
+        texts[box.left, below] = f"save: {' '.join(keys)}"
+    for place, text in texts.items():
+        for color, weight in ((BLACK, 3), (WHITE, 1)):  # readable on any background
+            cv2.putText(
+                image, text, place, FONT, 0.5 * zoom, color, round(weight * zoom)
+            )

@@ -1,12 +1,12 @@
-"""Pictures of a training and of an evaluation, drawn without a screen."""
+"""Plots of a training and an evaluation, drawn without a display."""
 
 from pathlib import Path
 
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.files import atomic_write
-from pyimagesearch.images import read_image
-from pyimagesearch.labels import BONA_FIDE
-from pyimagesearch.metrics import FIXED_THRESHOLD
+from pyimagesearch.frames import read_image
+from pyimagesearch.labels import THRESHOLD
+from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 from matplotlib import style
@@ -26,19 +26,10 @@ def plot_report(
     scores: np.ndarray | None,
     dataset: Dataset,
 ) -> None:
-    """Draw training curves, scores, ROC curve and the worst mistakes into one PNG.
+    """Draw training curves, scores, ROC curve and the hardest crops into one PNG.
 
-    Parameters
-    ----------
-    path : Path
-        Written whole or not at all.
-    histories : list of dict of str to list of float
-        Keras' loss and accuracy by epoch, of each network; none leaves the curves out.
-    scores : ndarray of shape (n,) or None
-        Probability of bona fide of the crops that were measured on; None leaves all
-        but the curves out.
-    dataset : Dataset
-        The n crops.
+    `histories` come from `train_network` and may be empty. `scores`, (n,), are the
+    probabilities of bona fide of the dataset's crops; None draws the curves only.
     """
     is_real = dataset.labels == BONA_FIDE
     panels = [lambda axes: plot_training(axes, histories)] * bool(histories)
@@ -47,15 +38,14 @@ def plot_report(
         if len(set(is_real)) == 2:
             panels.append(lambda axes: plot_roc(axes, scores, is_real))
     with style.context("ggplot"):
-        height = 4.5 if scores is None else 8.0
+        rows, height = (1, 4.5) if scores is None else (2, 8.0)
         figure = Figure((5 * len(panels), height), layout="constrained")
-        top, *bottom = np.ravel(figure.subfigures(1 + (scores is not None)))
-        for axes, panel in zip(
-            np.ravel(top.subplots(1, len(panels))), panels, strict=True
-        ):
+        parts = figure.subfigures(rows, squeeze=False)[:, 0]
+        all_axes = parts[0].subplots(1, len(panels), squeeze=False)[0]
+        for axes, panel in zip(all_axes, panels, strict=True):
             panel(axes)
-        for sheet in bottom:
-            plot_hardest(sheet.subplots(), scores, is_real, dataset.paths)
+        if scores is not None:
+            plot_hardest(parts[1].subplots(), scores, is_real, dataset.paths)
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", dpi=100)
 
@@ -72,11 +62,14 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
     ):
         curves = []
         for history in histories:
-            values = np.array(history.get(key, [None]), float)
-            known = np.flatnonzero(~np.isnan(values))  # not measured in every epoch
-            if len(known):  # stretched, as smaller folds may take more epochs
-                own = (known + 1) * length / len(values)
-                curves.append(np.interp(epochs, own, values[known], left=np.nan))
+            values, count = history.get(key), len(history["loss"])
+            if values:
+                measured = np.arange(1, count + 1)
+                if key.startswith("val"):
+                    measured = np.array(history["validated"])
+                # Stretched, as smaller folds may take more epochs.
+                x = measured * length / count
+                curves.append(np.interp(epochs, x, values, left=np.nan))
         if curves:
             marker = "." if length < 3 else ""
             (line,) = axes.plot(
@@ -93,7 +86,7 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
 
 
 def plot_scores(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
-    """Plot how the scores of both kinds of crops are spread."""
+    """Plot a histogram of the scores of real faces and of attacks."""
     bins = np.linspace(0, 1, 41)
     for own, color, label in (
         (is_real, REAL_COLOR, "real"),
@@ -102,22 +95,22 @@ def plot_scores(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
         if own.any():
             label = f"{label} ({own.sum()})"
             axes.hist(scores[own], bins, color=color, alpha=0.6, label=label)
-    axes.axvline(FIXED_THRESHOLD, color="black", linestyle="--", label="threshold")
+    axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
-    axes.set_title("Scores: right of the line is called real")
+    axes.set_title("Scores: real from the line on")
     axes.set_xlabel("probability of real")
     axes.set_ylabel("crops")
     axes.legend(loc="upper center")
 
 
 def plot_roc(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
-    """Plot what either error costs in the other, at every threshold."""
+    """Plot the ROC curve, with both error rates as axes."""
     passing, accepted, _ = roc_curve(is_real, scores)
     axes.plot(100 * passing, 100 * accepted, color="#3a6ea5", linewidth=2)
     axes.plot([0, 100], [0, 100], color="grey", linestyle=":", label="guessing")
     axes.plot(
-        100 * (scores[~is_real] >= FIXED_THRESHOLD).mean(),
-        100 * (scores[is_real] >= FIXED_THRESHOLD).mean(),
+        100 * (scores[~is_real] >= THRESHOLD).mean(),
+        100 * (scores[is_real] >= THRESHOLD).mean(),
         "o",
         color="black",
         label="at the threshold",
@@ -131,10 +124,10 @@ def plot_roc(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
 def plot_hardest(
     axes: Axes, scores: np.ndarray, is_real: np.ndarray, paths: list[Path]
 ) -> None:
-    """Show the crops that were most wrong, then those that were most nearly so."""
+    """Show the crops with the largest errors, then those nearest to the threshold."""
     # How far on the wrong side of the threshold a crop is.
-    wrongness = np.where(is_real, FIXED_THRESHOLD - scores, scores - FIXED_THRESHOLD)
-    is_wrong = (scores >= FIXED_THRESHOLD) != is_real
+    wrongness = np.where(is_real, THRESHOLD - scores, scores - THRESHOLD)
+    is_wrong = (scores >= THRESHOLD) != is_real
     rows, columns = GRID
     hardest = np.argsort(-wrongness, kind="stable")[: rows * columns]
     for place, crop in enumerate(hardest):
@@ -153,6 +146,6 @@ def plot_hardest(
     axes.set(xlim=(0, columns), ylim=(rows * CELL_HEIGHT, 0))
     axes.axis("off")
     axes.set_title(
-        f"The hardest crops, with their probability of real: {is_wrong.sum()} of "
-        f"{len(scores)} are on the wrong side"
+        f"The hardest crops and their probability of real ({is_wrong.sum()} of "
+        f"{len(scores)} are on the wrong side)"
     )

@@ -1,270 +1,239 @@
-"""What Keras' `fit` needs to be fast, steady and interruptible for so small a network.
+"""What a network learns from, and how: batches, augmentation, precise batch norm.
 
-Three things that Keras makes of many operations take one or two here, by Keras' own
-extension points: `update_step` of an optimizer, `call` of a layer, `clone_model`.
-Everything else is Keras': other optimizers, regularizers, frozen layers and callbacks
-do what they do there.
+The ranges of the augmentation are the tutorial's, and so are the warps: those of Keras'
+ImageDataGenerator.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
 
-from pyimagesearch.augmentation import augmented_batches, draw_order
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import interrupt_as_event
-from pyimagesearch.dataset import Dataset, share_of_sources
-from pyimagesearch.folds import Fold
-from pyimagesearch.livenessnet import LivenessNet
-from pyimagesearch.models import as_network
-from pyimagesearch.preprocessing import scale
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-# For train.py, besides what follows.
-__all__ = ["LivenessNet", "keras"]
-
-# Crops that are enough to know the statistics of batch normalization.
-STATISTICS_CROPS = 256
-BATCH = 256  # crops that are classified at once
-VALIDATIONS = 10  # how often in a training the held-out crops are looked at
+ROTATION = 20.0  # degrees, either way
+ZOOM = 0.15  # of the size, each axis on its own
+SHIFT = 0.2  # of the size, each axis on its own
+SHEAR = 0.15  # degrees
+BATCHES_AHEAD = 8  # prepared in a thread
+STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
+VALIDATIONS = 10  # how often in a training the held-out crops are classified
 
 _building = threading.Lock()
 
 
-class TrainingData(NamedTuple):
-    """What all trainings share."""
-
-    crops: object
-    """tensor of shape (n, h, w, 3), dtype uint8"""
-    targets: np.ndarray
-    """(n, classes) float32, one-hot."""
-    labels: np.ndarray
-    """(n,) of str."""
-    sources: np.ndarray
-    """(n,) of str."""
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    """Turn labels, (n,) of str, into targets, (n, classes) float32."""
+    classes, truth = np.unique(labels, return_inverse=True)
+    return np.eye(len(classes), dtype=np.float32)[truth]
 
 
-def prepare(dataset: Dataset) -> TrainingData:
-    """Make a dataset what `train_network` takes."""
-    classes, truth = np.unique(dataset.labels, return_inverse=True)
-    return TrainingData(
-        tf.constant(dataset.crops),
-        np.eye(len(classes), dtype=np.float32)[truth],
-        dataset.labels,
-        dataset.sources,
+def make_batches(
+    crops: tf.Tensor,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    train: np.ndarray,
+    recipe,
+    steps: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """Produce all batches of a training, each crop warped at random.
+
+    `crops` are (n, h, w, 3) uint8, `targets` (n, classes) float32, `sources` (n,) of
+    str, and `train`, (m,) int, the indices of those to learn. A batch holds images,
+    (size, h, w, 3) float32 in [0, 1], their targets, and their weights in the loss.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.ones(targets.shape[1], np.float32)
+    if recipe.class_weighted:
+        weights /= len(weights) * targets[train].mean(axis=0)
+    shares = np.ones(len(train))
+    if recipe.source_weighted:
+        shares = share_of_sources(targets[train].argmax(axis=1), sources[train])
+    order = draw_order(rng, train, shares, steps, recipe.batch_size)
+    transforms = np.empty((*order.shape, 8), np.float32)
+    for step in range(steps):
+        transforms[step] = random_transforms(rng, recipe.batch_size, *crops.shape[1:3])
+    weights = tf.constant(targets @ weights)
+    targets = tf.constant(targets)
+
+    def load(indices, transforms):
+        images = tf.cast(tf.gather(crops, indices), tf.float32) / 255
+        images = warp(images, transforms)
+        return images, tf.gather(targets, indices), tf.gather(weights, indices)
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
+    return batches.prefetch(BATCHES_AHEAD).with_options(options)
+
+
+def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Return how often each crop should be drawn, (n,) float64, 1 on average.
+
+    Within each class the average is 1 as well, and all sources sum to the same.
+    """
+    shares = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = labels == label
+        _, source, counts = np.unique(
+            sources[own], return_inverse=True, return_counts=True
+        )
+        shares[own] = own.sum() / len(counts) / counts[source]
+    return shares
+
+
+def draw_order(
+    rng: np.random.Generator,
+    crops: np.ndarray,
+    shares: np.ndarray,
+    steps: int,
+    size: int,
+) -> np.ndarray:
+    """Draw the crops of each batch, (steps, size) int, from `crops`, (n,) int.
+
+    `shares`, (n,), says how often each comes in an epoch. If all are 1, every crop
+    comes once in an epoch.
+    """
+    ends = np.concatenate([[0], np.cumsum(shares)]).round(6)
+    epochs = []
+    for _ in range(math.ceil(steps * size / len(crops))):
+        # A crop comes as often as its share says, rounded down or up at random.
+        counts = np.diff(np.floor(ends + rng.uniform())).astype(int)
+        epochs.append(rng.permutation(np.repeat(crops, counts)))
+    return np.concatenate(epochs)[: steps * size].reshape(steps, size)
+
+
+def random_transforms(
+    rng: np.random.Generator, n: int, height: int, width: int
+) -> np.ndarray:
+    """Draw a random warp for each of n images, as `affine_transforms` returns them."""
+    draws = rng.uniform(-1, 1, (7, n))
+    return affine_transforms(
+        rotation=draws[0] * np.deg2rad(ROTATION),
+        shift_y=draws[1] * SHIFT * height,
+        shift_x=draws[2] * SHIFT * width,
+        shear=draws[3] * np.deg2rad(SHEAR),
+        zoom_y=1 + draws[4] * ZOOM,
+        zoom_x=1 + draws[5] * ZOOM,
+        mirror=draws[6] < 0,
+        height=height,
+        width=width,
     )
+
+
+def affine_transforms(
+    rotation, shift_y, shift_x, shear, zoom_y, zoom_x, mirror, height, width
+):
+    """Compose the warp of each of n images, as Keras' ImageDataGenerator does.
+
+    All but the size are arrays of shape (n,): angles in radians, shifts in pixels,
+    zooms as factors (above 1 the image shrinks), and whether to swap left and right.
+    Returns (n, 8) float32, from output to input pixels: the rows of a 3x3 matrix
+    without its last element, which is 1.
+    """
+    zero, one = np.zeros_like(rotation), np.ones_like(rotation)
+
+    def matrix(*entries):  # the first two rows of n 3x3 matrices on (x, y, 1)
+        return np.stack([*entries, zero, zero, one], -1).reshape(-1, 3, 3)
+
+    sin, cos = np.sin(rotation), np.cos(rotation)
+    flip = np.where(mirror, -one, one)
+    center_x, center_y = one * (width - 1) / 2, one * (height - 1) / 2
+    # Read from right to left: what happens to an output pixel on its way to the input.
+    composed = (
+        matrix(one, zero, center_x, zero, one, center_y)
+        @ matrix(cos, -sin, zero, sin, cos, zero)
+        @ matrix(one, zero, shift_x, zero, one, shift_y)
+        @ matrix(one, -np.sin(shear), zero, zero, np.cos(shear), zero)
+        @ matrix(zoom_x, zero, zero, zero, zoom_y, zero)
+        @ matrix(flip, zero, zero, zero, one, zero)
+        @ matrix(one, zero, -center_x, zero, one, -center_y)
+    )
+    return composed.reshape(-1, 9)[:, :8].astype(np.float32)
+
+
+def warp(images, transforms):
+    """Warp (n, h, w, 3) float32 images; pixels from outside repeat the nearest one."""
+    return keras.ops.image.affine_transform(images, transforms, fill_mode="nearest")
+
+
+def learning_rate(recipe, steps: int):
+    """Return Keras' schedule of the learning rate, for so many steps in an epoch."""
+    schedules = keras.optimizers.schedules
+    rate, epochs = recipe.learning_rate, recipe.epochs
+    if recipe.schedule == "cosine":
+        return schedules.CosineDecay(rate, epochs * steps)
+    # What `Adam(decay=rate / epochs)` was before Keras 3.
+    return schedules.InverseTimeDecay(rate, 1, rate / epochs)
+
+
+def set_batch_norm_momentum(model: keras.Sequential, momentum: float) -> None:
+    """Set how slowly the running statistics of batch normalization follow."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let weights be drawn from this seed, by one thread at a time."""
+    """Draw weights from this seed, in one thread at a time."""
     with _building:
         keras.utils.set_random_seed(seed)
         yield
 
 
-class FusedAdam(keras.optimizers.Adam):
-    """Adam that updates a variable in one operation, where Keras takes a dozen."""
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Update one variable."""
-        if self.amsgrad:
-            return super().update_step(gradient, variable, learning_rate)
-        index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        return tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=self.beta_1**step,
-            beta2_power=self.beta_2**step,
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=tf.cast(gradient, variable.dtype),
-        )
-
-
-class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalization of images in one operation, as in the tutorial's Keras."""
-
-    def call(self, inputs, training=None, mask=None):
-        """Normalize a batch."""
-        if not (training and self.trainable and len(inputs.shape) == 4):
-            return super().call(inputs, training=training, mask=mask)
-        outputs, *moments = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma, self.beta, epsilon=self.epsilon
-        )
-        means = self.moving_mean, self.moving_variance
-        for mean, now in zip(means, moments, strict=True):
-            mean.assign(self.momentum * mean + (1 - self.momentum) * now)
-        return outputs
-
-
-class FusedDropout(keras.layers.Dropout):
-    """Dropout that multiplies, where Keras selects, which takes twice as long."""
-
-    def call(self, inputs, training=False):
-        """Drop a share of the values, and scale the others up."""
-        if not (training and 0 < self.rate < 1 and self.noise_shape is None):
-            return super().call(inputs, training=training)
-        draws = keras.random.uniform(tf.shape(inputs), seed=self.seed_generator)
-        kept = tf.cast(draws >= self.rate, inputs.dtype)
-        return inputs * (kept / (1 - self.rate))
-
-
-def fuse(model, batch_norm_momentum: float | None = None):
-    """Copy a Keras model with its weights, some of its layers made faster.
-
-    Parameters
-    ----------
-    model : keras.Sequential
-    batch_norm_momentum : float, optional
-        How slowly its running statistics follow; the model's own by default.
-    """
-
-    def clone(layer):
-        kind, config = type(layer), layer.get_config()
-        if kind is keras.layers.BatchNormalization:
-            config["momentum"] = batch_norm_momentum or layer.momentum
-            if layer.scale and layer.center and layer.axis in (-1, 3):
-                kind = FusedBatchNormalization
-        if kind is keras.layers.Dropout:
-            kind = FusedDropout
-        return kind.from_config(config)
-
-    fused = keras.models.clone_model(model, clone_function=clone)
-    fused.set_weights(model.get_weights())
-    return fused
-
-
-def batches_of(
-    data: TrainingData,
-    fold: Fold,
-    steps: int,
-    size: int,
-    class_weighted: bool,
-    source_weighted: bool,
-    rng: np.random.Generator,
-) -> tf.data.Dataset:
-    """Give out a fold's training crops in batches, augmented, with what they count.
-
-    Parameters
-    ----------
-    data : TrainingData
-    fold : Fold
-    steps, size : int
-        How many batches, of how many crops.
-    class_weighted : bool
-        Let the crops of rare classes count more in the loss, so that classes do alike.
-    source_weighted : bool
-        Let the crops of small sources come more often, so that in a class sources do.
-    rng : Generator
-    """
-    shares = np.ones(len(fold.train))
-    if source_weighted:
-        shares = share_of_sources(data.labels[fold.train], data.sources[fold.train])
-    weights = np.ones(data.targets.shape[1], np.float32)
-    if class_weighted:
-        weights /= len(weights) * data.targets[fold.train].mean(axis=0)
-    order = draw_order(rng, fold.train, shares, steps, size)
-    return augmented_batches(
-        data.crops, data.targets, data.targets @ weights, order, rng
-    )
-
-
-class Validation(keras.callbacks.Callback):
-    """Measures the network on held-out crops, some times in a training.
-
-    Keras' own `validation_data` takes ten times as long for so few crops.
-
-    Parameters
-    ----------
-    data : TrainingData
-    indices : ndarray of shape (m,), dtype int
-        The held-out crops; there may be none.
-    """
-
-    def __init__(self, data: TrainingData, indices: np.ndarray):
-        super().__init__()
-        self._data, self._indices = data, indices
-
-    def on_train_begin(self, logs=None):
-        """Compile the network as it is used."""
-        self._network = as_network(self.model)
-
-    def predict(self, indices: np.ndarray) -> np.ndarray:
-        """Give the network's probabilities, (m, classes) float32, of some crops."""
-        rows = [np.empty((0, self._network.classes), np.float32)]
-        for start in range(0, len(indices), BATCH):
-            crops = tf.gather(self._data.crops, indices[start : start + BATCH])
-            rows.append(self._network.predict(scale(crops.numpy())))
-        return np.concatenate(rows)
-
-    def on_epoch_end(self, epoch, logs):
-        """Add `val_loss` and `val_accuracy`, None where nothing was measured."""
-        epochs = self.params["epochs"]
-        logs |= {"val_loss": None, "val_accuracy": None}
-        is_due = (epoch + 1) % -(-epochs // VALIDATIONS) == 0 or epoch + 1 == epochs
-        if is_due and len(self._indices):
-            probabilities = self.predict(self._indices)
-            truth = self._data.targets[self._indices].astype(bool)
-            losses = -np.log(np.maximum(probabilities[truth], 1e-7))
-            hits = probabilities.argmax(axis=1) == truth.argmax(axis=1)
-            logs["val_loss"] = float(losses.mean())
-            logs["val_accuracy"] = float(hits.mean())
+def validation_epochs(epochs: int) -> list[int]:
+    """Return the epochs, counted from 1, after which held-out crops are classified."""
+    spread = np.linspace(epochs / VALIDATIONS, epochs, VALIDATIONS)
+    return np.unique(np.ceil(spread).astype(int)).tolist()
 
 
 class Control(keras.callbacks.Callback):
-    """Counts steps for a progress bar, and ends the training when an event is set.
+    """Updates a progress bar, and ends the training when an event is set.
 
-    Attributes
-    ----------
-    epochs : int
-        How many are over.
+    `epochs` counts those completed, `validated` lists those with a validation, counted
+    from 1, and `interrupted` says whether the event ended the training.
     """
 
-    def __init__(self, bar, stop: threading.Event):
+    def __init__(self, bar: tqdm, stop: threading.Event):
         super().__init__()
-        self._bar, self._stop, self.epochs = bar, stop, 0
+        self._bar, self._stop = bar, stop
+        self.epochs, self.validated, self.interrupted = 0, [], False
 
     def on_train_begin(self, logs=None):
-        """Make what Keras would make in the first step, and trace it twice for that."""
+        """Create the variables; Keras would trace the first step twice for them."""
         self.model.optimizer.build(self.model.trainable_variables)
         targets = np.zeros((1, *self.model.output_shape[1:]), np.float32)
         self.model.compute_metrics(None, targets, targets)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Go on, or end after this step."""
+        """Advance the bar, and end after this step if the event is set."""
         self._bar.update()
         if self._stop.is_set():
-            self.model.stop_training = True
+            self.model.stop_training = self.interrupted = True
 
     def on_epoch_end(self, epoch, logs=None):
-        """Count an epoch that was not cut short."""
-        self.epochs += not self.model.stop_training
+        """Count the epoch unless it was cut short."""
+        self.epochs += not self.interrupted
+        if logs and "val_loss" in logs:
+            self.validated.append(epoch + 1)
 
 
-def reestimate_batch_norm(model, batches: tf.data.Dataset) -> None:
-    """Set batch normalization's running statistics to those of some augmented crops.
+def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> None:
+    """Set the running statistics of batch normalization to those of augmented crops.
 
-    In training they trail behind weights that are still moving; the network then does
-    much worse than it could. "Precise BN": Wu and Johnson, Rethinking "Batch" in
-    BatchNorm, 2021. Of crops as they are, statistics suit these very people better,
-    and strangers worse (benchmarks/README.md).
-
-    Parameters
-    ----------
-    model : keras.Sequential
-        Changed in place; images are channels last. Frozen layers stay as they are.
-    batches : tf.data.Dataset
-        From `augmented_batches`; the first STATISTICS_CROPS crops are looked at.
+    During training they lag behind the moving weights, and the network does much worse
+    than it could. "Precise BN": Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021.
+    Statistics of unaugmented crops suit the same people better and strangers worse
+    (benchmarks/README.md). Frozen layers stay as they are.
     """
     parts, count = [], 0
     for images, *_ in batches:
@@ -284,16 +253,10 @@ def reestimate_batch_norm(model, batches: tf.data.Dataset) -> None:
 
 
 def run_in_threads(jobs: Sequence[Callable], steps: int) -> Iterator:
-    """Run trainings in threads, one a core; yield what they give, in order.
+    """Run trainings in threads, one per core; yield what they return, in order.
 
-    Ctrl-C lets all of them end after the running step; another one interrupts at once.
-
-    Parameters
-    ----------
-    jobs : sequence of callable
-        Each takes a progress bar and the event that ends it.
-    steps : int
-        Of all of them.
+    Each job takes the progress bar, of `steps` in all, and the event that ends it.
+    Ctrl-C ends all of them after the current step; a second one interrupts at once.
     """
     with (
         tqdm(total=steps, unit="step", disable=None) as bar,

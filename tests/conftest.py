@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from pyimagesearch.console import silence_libraries
-from pyimagesearch.detectors import load_detector
+from pyimagesearch.faces import load_detector
 from pyimagesearch.fetch import fetch
 from pyimagesearch.outputs import CODECS
 from videos import make_sample

@@ -1,20 +1,31 @@
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pyimagesearch.classifier import FaceClassifier, decide
+from pyimagesearch import classifier as classifier_module
+from pyimagesearch.classifier import (
+    LOST_SECONDS,
+    FaceClassifier,
+    ModelReloader,
+    Tracker,
+    decide,
+    overlap,
+)
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import Detectors, crop_face, detect_faces
-from pyimagesearch.images import read_image
+from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces
+from pyimagesearch.frames import read_image
 from pyimagesearch.labels import Labels, save_labels
+from pyimagesearch.live import open_frames
 from pyimagesearch.models import Network
-from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
 import pytest
 from conftest import NEEDS_RES10
+
+FPS = 25
 
 
 class FixedNetwork:
@@ -64,7 +75,7 @@ def test_all_faces_go_into_one_call_of_the_network(detector, group_photo):
 @pytest.mark.parametrize(
     ("smooth", "expected"), [(0, [0.9, 0.1, 0.9]), (1, [0.9, 0.5, 1.9 / 3])]
 )
-def test_scores_are_averaged_and_each_pictures_own_are_given_too(
+def test_scores_are_averaged_but_probabilities_are_of_one_image(
     smooth, expected, detector, face_image
 ):
     faces, _ = detect_faces(detector, face_image)
@@ -81,7 +92,7 @@ def test_scores_are_averaged_and_each_pictures_own_are_given_too(
     assert face.track == (1 if smooth else face.track)
 
 
-def test_after_a_reset_nothing_is_left_of_the_faces_before(detector, face_image):
+def test_a_reset_forgets_tracks_and_scores(detector, face_image):
     faces, _ = detect_faces(detector, face_image)
     fixed = FixedNetwork([0.1, 0.9])
     classifier = make_classifier(fixed)
@@ -92,7 +103,7 @@ def test_after_a_reset_nothing_is_left_of_the_faces_before(detector, face_image)
     assert (face.track, face.score) == (1, 0)
 
 
-def test_no_face_calls_nothing():
+def test_without_a_face_the_network_is_not_called():
     fixed = FixedNetwork()
     classifier = make_classifier(fixed)
     assert classifier.classify(np.zeros((90, 90, 3), "u1"), [], 0.0) == []
@@ -125,7 +136,7 @@ def test_the_most_probable_attack_or_class_is_named():
     assert decide(three, ["a", "b", "c"], (0.5, 0.5)) == ("c", 0.4, 0.4)
 
 
-def test_it_finds_and_classifies_the_faces_of_a_picture(files, detector, group_photo):
+def test_the_faces_of_an_image_are_found_and_classified(files, detector, group_photo):
     classifier = FaceClassifier.load(*files)
     image = read_image(group_photo)
     before = image.copy()
@@ -139,14 +150,14 @@ def test_it_finds_and_classifies_the_faces_of_a_picture(files, detector, group_p
         assert face.score == pytest.approx(face.probabilities[1])
 
 
-def test_text_names_the_files_as_well_as_paths_do(files, face_image):
+def test_files_may_be_given_as_text_or_paths(files, face_image):
     one = FaceClassifier.load(*files)(face_image, 0.0)
     other = FaceClassifier.load(*map(str, files))(face_image, 0.0)
     assert len(one) == len(other) == 1
     assert one[0].score == other[0].score
 
 
-def test_without_a_time_it_is_now(files, face_image, monkeypatch):
+def test_the_default_time_is_now(files, face_image, monkeypatch):
     """A face that is seen twice is followed; seen again after a pause, it is new."""
     classifier = FaceClassifier.load(*files)
     tracks = []
@@ -156,7 +167,7 @@ def test_without_a_time_it_is_now(files, face_image, monkeypatch):
     assert tracks == [1, 1, 2]
 
 
-def test_several_cameras_keep_their_tracks_and_scores_apart(files, videos):
+def test_cameras_in_threads_do_not_mix_up_tracks_and_scores(files, videos):
     """Each as if it were alone, in a thread of its own."""
     frames = {
         name: list(open_frames(str(videos / f"{name}.mp4"), skip=6))
@@ -181,7 +192,7 @@ def test_several_cameras_keep_their_tracks_and_scores_apart(files, videos):
         assert seen == alone[name]
 
 
-def test_a_crop_has_the_pixels_that_gather_saves(files, videos, dataset):
+def test_a_crop_has_the_pixels_that_gather_examples_saves(files, videos, dataset):
     classifier = FaceClassifier.load(*files)
     for frame in open_frames(str(videos / "real.mp4"), skip=20):
         face, *_ = classifier(frame.image, frame.time)
@@ -194,7 +205,7 @@ def test_crops_have_the_margin_of_the_training(trained, detector_folder, face_im
         trained / "liveness.onnx", trained / "le.pickle", detector_folder
     ).network
     labels = Labels(["fake", "real"], margin=0.25)
-    classifier = FaceClassifier(network, labels, Detectors(detector_folder))
+    classifier = FaceClassifier(network, labels, DetectorPool(detector_folder))
     (face,) = classifier(face_image)
     expected = crop_face(face_image, face.box, 0.25)
     np.testing.assert_array_equal(face.crop, expected)
@@ -221,7 +232,7 @@ def test_options_reach_the_decision(files, group_photo):
         (1, "other", "not the network that was exported with these labels"),
     ],
 )
-def test_what_is_wrong_is_an_error_of_one_line(place, name, reason, files, tmp_path):
+def test_a_wrong_file_is_reported_in_one_line(place, name, reason, files, tmp_path):
     (tmp_path / "text").write_text("hello")
     save_labels(Labels(["fake", "real"]), tmp_path / "other")
     arguments = list(files)
@@ -256,7 +267,9 @@ assert not opened, opened
 """
 
 
-def test_with_onnx_it_is_light_and_leaves_no_trace(files, face_image, tmp_path):
+def test_with_onnx_nothing_heavy_is_imported_and_nothing_is_written(
+    files, face_image, tmp_path
+):
     assert cv2.imwrite(str(tmp_path / "face.png"), face_image)
     done = subprocess.run(
         [sys.executable, "-c", USE, *map(str, files), "face.png"],
@@ -271,3 +284,154 @@ def test_with_onnx_it_is_light_and_leaves_no_trace(files, face_image, tmp_path):
     (face,) = FaceClassifier.load(*files)(face_image)
     assert (label, float(score)) == (face.label, pytest.approx(face.score, abs=1e-6))
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
+
+
+@pytest.fixture
+def pair(trained, tmp_path, monkeypatch):
+    """An ONNX model and its labels, in a folder where they may be replaced."""
+    monkeypatch.setattr(classifier_module, "RELOAD_SECONDS", 0.0)
+    names = ("liveness.onnx", "le.pickle")
+    return [shutil.copy(trained / name, tmp_path / name) for name in names]
+
+
+def test_the_reloader_waits_until_model_and_labels_fit(pair):
+    model, _ = pair
+    reloader = ModelReloader(*pair)
+    assert reloader.load_new() is None
+    content = model.read_bytes()
+    model.write_bytes(content[:-1])
+    assert reloader.load_new() is None
+    model.unlink()
+    assert reloader.load_new() is None
+    model.write_bytes(content)
+    network, labels = reloader.load_new()
+    assert network.classes == len(labels.classes) == 2
+    assert reloader.load_new() is None
+
+
+def test_a_new_network_keeps_the_tracks_but_not_the_scores(
+    pair, detector, face_image, tmp_path, capsys
+):
+    model, _ = pair
+    reloader = ModelReloader(*pair)
+    shutil.copy(model, tmp_path / "new").replace(model)
+    faces, _ = detect_faces(detector, face_image)
+    classifier = make_classifier(FixedNetwork([0.0, 1.0]), smooth=9)
+    classifier.classify(face_image, faces, 0.0)
+    reloader.refresh(classifier)
+    assert "using the new network" in capsys.readouterr().out
+    (face,) = classifier.classify(face_image, faces, 0.04)
+    assert face.track == 1
+    assert face.score == face.probabilities[1]
+
+
+def test_a_new_network_of_other_classes_is_not_used(pair, tmp_path, capsys):
+    model, _ = pair
+    reloader = ModelReloader(*pair)
+    shutil.copy(model, tmp_path / "new").replace(model)
+    classifier = make_classifier(FixedNetwork(), classes=("mask", "print", "real"))
+    for _ in range(2):
+        reloader.refresh(classifier)
+    assert capsys.readouterr().err.count("the new network has other classes") == 1
+    assert classifier.network.classes == 3
+
+
+def face_at(x, y=100, size=60):
+    return Face(round(x), round(y), round(x + size), round(y + size), 1.0)
+
+
+def follow(paths, seconds=10.0, frames=50, first=0, tracker=None):
+    """Show faces on their paths to a tracker; paths give None where nobody is seen.
+
+    Returns the tracker and, for every path, the list of (track, score): score is the
+    number of the path, so that a mean tells whose history it is of.
+    """
+    tracker = tracker or Tracker(seconds)
+    seen = {number: [] for number in range(len(paths))}
+    for frame in range(first, first + frames):
+        shown = [(n, f) for n, p in enumerate(paths) if (f := p(frame)) is not None]
+        rows = np.array([[n] for n, _ in shown], float).reshape(-1, 1)
+        result = tracker.update([f for _, f in shown], rows, frame / FPS)
+        for (number, _), (track, mean) in zip(shown, result, strict=True):
+            seen[number].append((track, float(mean[0])))
+    return tracker, seen
+
+
+def test_a_walking_face_is_one_track():
+    _, seen = follow([lambda t: face_at(10 + 8 * t)])
+    assert {track for track, _ in seen[0]} == {1}
+
+
+def test_two_faces_that_cross_keep_their_own_history():
+    _, seen = follow(
+        [lambda t: face_at(8 * t, 100), lambda t: face_at(400 - 8 * t, 110)]
+    )
+    for number in (0, 1):
+        assert len({track for track, _ in seen[number]}) == 1
+        assert {score for _, score in seen[number]} == {number}
+    assert seen[0][0] != seen[1][0]
+
+
+def test_a_face_hidden_for_a_moment_behind_another_keeps_its_history():
+    def behind(t):
+        return None if 22 <= t <= 28 else face_at(400 - 8 * t, 105)
+
+    _, seen = follow([lambda t: face_at(8 * t), behind])
+    for number in (0, 1):
+        assert len({track for track, _ in seen[number]}) == 1
+        assert {score for _, score in seen[number]} == {number}
+
+
+def test_a_face_lost_for_longer_is_a_new_one():
+    gap = round(LOST_SECONDS * FPS)
+    short = follow([lambda t: None if 10 <= t < 10 + gap - 2 else face_at(50)])[1]
+    long = follow([lambda t: None if 10 <= t < 10 + gap + 2 else face_at(50)])[1]
+    assert len({track for track, _ in short[0]}) == 1
+    assert len({track for track, _ in long[0]}) == 2
+
+
+def test_a_person_who_enters_does_not_inherit_the_scores_of_one_who_left():
+    def leaves(t):
+        return face_at(50) if t < 20 else None
+
+    def enters(t):  # in the same place, somebody else, later
+        return face_at(52) if t >= 45 else None
+
+    _, seen = follow([leaves, enters], frames=60)
+    assert {score for _, score in seen[1]} == {1}
+    assert seen[0][-1][0] != seen[1][0][0]
+
+
+def test_a_cut_or_a_jump_back_in_time_starts_new_tracks():
+    tracker, before = follow([lambda t: face_at(50)])
+    _, cut = follow([lambda t: face_at(500, 300)], first=50, tracker=tracker)
+    _, again = follow([lambda t: face_at(500, 300)], first=0, tracker=tracker)
+    tracks = [run[0][0][0] for run in (before, cut, again)]
+    assert len(set(tracks)) == 3
+
+
+def test_the_mean_covers_the_last_seconds_only():
+    tracker = Tracker(1.0)
+    means = [
+        tracker.update([face_at(50)], np.array([[score]]), time)[0][1][0]
+        for time, score in [(0, 0), (0.4, 1), (0.8, 1), (1.2, 1), (1.6, 0)]
+    ]
+    assert means == pytest.approx([0, 1 / 2, 2 / 3, 1, 2 / 3])
+
+
+def test_without_smoothing_every_frame_has_its_own_score():
+    tracker = Tracker(0)
+    for time, score in [(0, 0.1), (0, 0.7), (0.04, 0.9)]:
+        ((_, mean),) = tracker.update([face_at(50)], np.array([[score]]), time)
+        assert mean == [score]
+
+
+def test_a_tracker_accepts_images_without_faces():
+    assert Tracker(1).update([], np.empty((0, 2)), 0.0) == []
+
+
+def test_overlap_is_intersection_over_union():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 0, 0]], float)
+    others = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], float)
+    np.testing.assert_allclose(overlap(boxes, others), [[1, 1 / 3, 0], [0, 0, 0]])
+    assert overlap(np.empty((0, 4)), others).shape == (0, 3)

@@ -10,12 +10,11 @@ import train
 from pyimagesearch import collect
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector, name_keys
+from pyimagesearch.crops import read_manifest
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import Face
-from pyimagesearch.frames import Frame
-from pyimagesearch.images import read_image
+from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.labels import Labels
-from pyimagesearch.manifest import read_manifest
 from pyimagesearch.outputs import TITLE
 
 import numpy as np
@@ -73,7 +72,9 @@ def test_every_class_has_a_key():
     assert name_keys(["live", "spoof"]) == {"f": "live", "1": "live", "2": "spoof"}
 
 
-def test_a_key_saves_the_crop_with_its_line(open_collector, clock, tmp_path):
+def test_a_key_saves_the_crop_and_its_line_in_crops_csv(
+    open_collector, clock, tmp_path
+):
     collector = open_collector(Labels(["fake", "real"], margin=0.5, detector="YuNet"))
     frame = frame_of(16)
     expected = frame.image[0:60, 0:60].copy()
@@ -82,12 +83,12 @@ def test_a_key_saves_the_crop_with_its_line(open_collector, clock, tmp_path):
     collector.press(ord("f"))
     path = tmp_path / "dataset" / "fake" / "camera_000016.png"
     np.testing.assert_array_equal(read_image(path), expected)
-    ((name, cut),) = read_manifest(path.parent).items()
-    assert (name, *cut) == (path.name, "camera", 0.5, "YuNet", "")
+    ((name, record),) = read_manifest(path.parent).items()
+    assert (name, *record) == (path.name, "camera", 0.5, "YuNet", "")
     assert str(collector) == "real 0, fake 1"
 
 
-def test_the_face_that_is_labelled_otherwise_is_taken_else_the_largest(
+def test_a_key_saves_the_face_labelled_otherwise_or_else_the_largest(
     open_collector, clock, tmp_path
 ):
     collector = open_collector()
@@ -104,7 +105,7 @@ def test_the_face_that_is_labelled_otherwise_is_taken_else_the_largest(
     assert len(crops_in(tmp_path)) == 1
 
 
-def test_held_down_it_saves_five_a_second_each_of_another_frame(
+def test_a_key_held_down_saves_five_crops_a_second_of_different_frames(
     open_collector, clock, tmp_path
 ):
     collector = open_collector()
@@ -113,7 +114,7 @@ def test_held_down_it_saves_five_a_second_each_of_another_frame(
         collector.press(ord("r"))
         clock[0] += 1 / 30
     assert len(crops_in(tmp_path)) == 5
-    clock[0] += 10  # a picture that stands still
+    clock[0] += 10  # a still picture
     for _ in range(3):
         collector.press(ord("r"))
         clock[0] += 1
@@ -128,7 +129,7 @@ def test_other_keys_do_nothing(open_collector, tmp_path):
     assert crops_in(tmp_path) == []
 
 
-def test_a_disk_that_fills_up_is_said_and_the_rest_goes_on(
+def test_a_full_disk_is_reported_and_the_demo_goes_on(
     open_collector, clock, tmp_path, monkeypatch, capsys
 ):
     collector = open_collector()
@@ -148,7 +149,7 @@ def test_a_disk_that_fills_up_is_said_and_the_rest_goes_on(
     assert collector.saved == Counter(real=1)
 
 
-def test_unsure_faces_are_kept_twice_a_second_a_track(open_collector, tmp_path):
+def test_unsure_faces_are_kept_twice_a_second_for_each_track(open_collector, tmp_path):
     collector = open_collector(by_key=False)
     for number in range(1, 51):  # two seconds
         faces = [predict(LARGE, score=0.55), predict(SMALL, score=0.45, track=2)]
@@ -158,7 +159,7 @@ def test_unsure_faces_are_kept_twice_a_second_a_track(open_collector, tmp_path):
     assert not [name for name in names if "-3" in name]
 
 
-def test_between_two_thresholds_only_the_unsure_are_kept(open_collector, tmp_path):
+def test_with_two_thresholds_only_unsure_faces_are_kept(open_collector, tmp_path):
     collector = open_collector(thresholds=(0.3, 0.9), by_key=False)
     collector.see(frame_of(1), [predict(LARGE, "real", 0.91)])
     assert crops_in(tmp_path) == []
@@ -174,7 +175,7 @@ def test_a_face_that_changes_its_label_is_kept(open_collector, tmp_path):
     assert crops_in(tmp_path) == ["camera_000002.png"]
 
 
-def test_no_more_than_a_stated_number_is_kept(open_collector, tmp_path, monkeypatch):
+def test_no_more_than_the_limit_is_kept(open_collector, tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "UNSURE_LIMIT", 3)
     collector = open_collector(by_key=False)
     for number in range(0, 500, 25):
@@ -182,7 +183,7 @@ def test_no_more_than_a_stated_number_is_kept(open_collector, tmp_path, monkeypa
     assert len(crops_in(tmp_path)) == 3
 
 
-def test_crops_that_were_sorted_by_hand_keep_their_margin(
+def test_crops_sorted_by_hand_keep_their_margin(
     open_collector, dataset, tmp_path, capsys
 ):
     labels = Labels(["fake", "real"], margin=0.25)
@@ -198,10 +199,10 @@ def test_crops_that_were_sorted_by_hand_keep_their_margin(
     data = load_dataset(folder)
     assert data.margin == 0.25
     assert data.labels.tolist() == ["fake", "fake", "real"]
-    assert "1 file in" in capsys.readouterr().out
+    assert "1 file yet to be sorted" in capsys.readouterr().out
 
 
-def test_what_to_run_next_is_said(open_collector, clock, capsys):
+def test_the_next_command_is_printed(open_collector, clock, capsys):
     collector = open_collector()
     assert "press r for real, f for fake" in capsys.readouterr().out
     collector.see(frame_of(1), [predict(LARGE)])
@@ -209,14 +210,14 @@ def test_what_to_run_next_is_said(open_collector, clock, capsys):
     collector.close()
     out = capsys.readouterr().out
     assert "collected 1 crop in" in out
-    assert "to learn them: python train.py --dataset" in out
+    assert "to train with them: python train.py --dataset" in out
 
 
 @pytest.mark.timeout(240)
-def test_from_a_wrong_label_to_another_network(
+def test_crops_collected_by_key_train_a_network_that_the_demo_takes(
     screen, videos, dataset, trained, detector_folder, tmp_path, capsys
 ):
-    """A window, real keys, a training meanwhile, and the demo takes its network."""
+    """A real window and real keys; a training while the demo runs."""
     model, le = tmp_path / "liveness.onnx", tmp_path / "le.pickle"
     shutil.copy(trained / "liveness.onnx", model)
     shutil.copy(trained / "le.pickle", le)
@@ -264,7 +265,7 @@ def test_from_a_wrong_label_to_another_network(
     options += ["--epochs", 1, "--folds", 1]
     assert train.main(list(map(str, options))) == 0
     for line in process.stdout:
-        if "the network was replaced: going on with the new one" in line:
+        if "using the new network" in line:
             break
     else:
         pytest.fail("the demo did not take the new network")
@@ -272,23 +273,3 @@ def test_from_a_wrong_label_to_another_network(
     rest, _ = process.communicate()
     assert process.returncode == 0
     assert re.search(r"collected \d+ crops in", rest)
-
-
-def test_a_pair_that_does_not_fit_yet_is_waited_for(trained, tmp_path, monkeypatch):
-    from pyimagesearch import classifier
-
-    monkeypatch.setattr(classifier, "LOOK_SECONDS", 0.0)
-    names = ("liveness.onnx", "le.pickle")
-    for name in names:
-        shutil.copy(trained / name, tmp_path / name)
-    files = classifier.ClassifierFiles(*(tmp_path / name for name in names))
-    assert files.load_new() is None
-    content = (tmp_path / "liveness.onnx").read_bytes()
-    (tmp_path / "liveness.onnx").write_bytes(content[:-1])
-    assert files.load_new() is None
-    (tmp_path / "liveness.onnx").unlink()
-    assert files.load_new() is None
-    (tmp_path / "liveness.onnx").write_bytes(content)
-    network, labels = files.load_new()
-    assert network.classes == len(labels.classes) == 2
-    assert files.load_new() is None

@@ -1,5 +1,6 @@
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pyimagesearch.console import (
     exit_status,
     fraction,
     info,
+    interrupt_as_event,
     path,
     positive_int,
     seconds,
@@ -28,7 +30,7 @@ def raising(error):
     return command
 
 
-def test_done_is_0(capsys):
+def test_the_status_of_a_command_that_is_done_is_0(capsys):
     assert exit_status(lambda args: info(f"did {args}"), "it") == 0
     assert capsys.readouterr().out == "[INFO] did it\n"
 
@@ -41,7 +43,7 @@ def test_done_is_0(capsys):
         (KeyboardInterrupt(), 130, "[INFO] interrupted\n"),
     ],
 )
-def test_what_a_user_can_cause_is_one_line(error, status, line, capsys):
+def test_an_error_that_a_user_can_cause_is_one_line(error, status, line, capsys):
     assert exit_status(raising(error), None) == status
     assert capsys.readouterr().err.startswith(line)
 
@@ -51,7 +53,7 @@ def test_a_bug_keeps_its_traceback():
         exit_status(raising(ValueError("bug")), None)
 
 
-def test_terminated_it_cleans_up_and_leaves_with_143(tmp_path):
+def test_a_terminated_command_cleans_up_and_exits_with_143(tmp_path):
     program = (
         "import os, signal\n"
         "from pyimagesearch.files import atomic_write\n"
@@ -67,7 +69,7 @@ def test_terminated_it_cleans_up_and_leaves_with_143(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_goes_away_is_no_traceback():
+def test_a_reader_of_the_output_that_goes_away_causes_no_traceback():
     program = (
         "from pyimagesearch.console import exit_status, info\n"
         "def command(_):\n"
@@ -84,49 +86,53 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert process.wait() == 1
 
 
-def test_results_and_warnings_go_apart(capsys):
+def test_results_go_to_stdout_and_warnings_to_stderr(capsys):
     info("a result")
     warn("a warning")
     assert capsys.readouterr() == ("[INFO] a result\n", "[WARN] a warning\n")
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much"])
-def test_no_fraction(text):
+def test_a_number_outside_0_to_1_is_refused_as_a_fraction(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
         fraction(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
-def test_no_positive_int(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="whole number from 1 on"):
+def test_a_number_that_is_not_positive_or_whole_is_refused(text):
+    with pytest.raises(
+        argparse.ArgumentTypeError, match="is not a positive whole number"
+    ):
         positive_int(text)
 
 
-def test_numbers():
+def test_numbers_at_their_limits_are_taken():
     assert (fraction("0"), fraction("0.25"), fraction("1")) == (0, 0.25, 1)
     assert positive_int("16") == 16
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
-def test_no_seconds(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="from 0 on"):
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "86401", "soon"])
+def test_a_time_that_is_negative_or_above_a_day_is_refused(text):
+    with pytest.raises(
+        argparse.ArgumentTypeError, match="a number of seconds from 0 to 86400"
+    ):
         seconds(text)
     assert seconds("0.5") == 0.5
 
 
 @pytest.mark.parametrize("text", ["-1", "4294967296", "0.5"])
-def test_no_seed(text):
+def test_a_seed_outside_its_range_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 4294967295"):
         seed_int(text)
     assert seed_int("4294967295") == 4294967295
 
 
-def test_one_is_no_plural():
+def test_only_one_of_a_thing_is_counted_in_the_singular():
     assert count_of(1, "frame") == "1 frame"
     assert count_of(0, "frame") == "0 frames"
 
 
-def test_two_interrupts_in_a_moment_leave_with_130(tmp_path):
+def test_two_interrupts_at_once_exit_with_130(tmp_path):
     program = (
         "import os, signal, sys\n"
         "from pyimagesearch.console import exit_status\n"
@@ -145,7 +151,7 @@ def test_two_interrupts_in_a_moment_leave_with_130(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["gather_examples", "train", "liveness_demo"])
-def test_ctrl_c_in_the_imports_of_a_command_leaves_with_130(script, tmp_path):
+def test_ctrl_c_during_a_commands_imports_exits_with_130(script, tmp_path):
     (tmp_path / "cv2.py").write_text(
         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     )
@@ -154,6 +160,16 @@ def test_ctrl_c_in_the_imports_of_a_command_leaves_with_130(script, tmp_path):
         command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_the_first_interrupt_can_be_an_event_and_the_second_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interrupt_as_event() as event:
+        assert not event.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert event.is_set()
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_ctrl_c_after_the_work_changes_nothing():
@@ -169,14 +185,14 @@ def test_ctrl_c_after_the_work_changes_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, b"done\n", b"")
 
 
-def test_an_empty_path_is_none():
-    with pytest.raises(argparse.ArgumentTypeError, match="'' is no path"):
+def test_an_empty_path_is_refused():
+    with pytest.raises(argparse.ArgumentTypeError, match="the path is empty"):
         path("")
     assert path("out") == Path("out")
 
 
 @pytest.mark.parametrize("text", ["31", "4097", "0", "wide"])
-def test_no_side(text):
+def test_a_side_outside_its_range_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="from 32 to 4096"):
         side_int(text)
     assert side_int("640") == 640

@@ -1,14 +1,14 @@
 from pathlib import Path
 
 from pyimagesearch.console import UserError
-from pyimagesearch.dataset import count_sources, load_dataset, share_of_sources
-from pyimagesearch.images import read_image
-from pyimagesearch.preprocessing import preprocess
+from pyimagesearch.dataset import count_sources, load_dataset
+from pyimagesearch.faces import preprocess
+from pyimagesearch.frames import read_image
 
 import cv2
 import numpy as np
 import pytest
-from datasets import make_dataset, make_labels, random_dataset
+from datasets import make_dataset, make_labels
 
 
 def write_crops(folder, *names):
@@ -42,20 +42,8 @@ def test_crops_come_in_natural_order_and_others_are_named(dataset, tmp_path, cap
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 3
     assert "broken.png: not a readable image" in warnings[0]
-    assert "1 file in no class's folder" in warnings[1]
+    assert "1 file not in the folder of a class" in warnings[1]
     assert "skipped 2 of 7 files" in warnings[2]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_shares_make_the_sources_of_a_class_count_the_same(seed):
-    labels, sources = random_dataset(np.random.default_rng(seed))
-    shares = share_of_sources(labels, sources)
-    assert shares.min() > 0
-    for label in set(labels):
-        own = labels == label
-        assert shares[own].sum() == pytest.approx(own.sum())
-        sums = [shares[own & (sources == name)].sum() for name in set(sources[own])]
-        assert sums == pytest.approx([sums[0]] * len(sums))
 
 
 def test_a_subset_has_its_crops_and_what_is_known_of_them():

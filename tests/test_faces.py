@@ -1,19 +1,182 @@
+import subprocess
+import sys
 import threading
 
 from pyimagesearch import faces
+from pyimagesearch.console import UserError
 from pyimagesearch.faces import (
-    Detectors,
+    MIN_SIDE,
+    DetectorPool,
     Face,
+    Res10,
+    YuNet,
     crop_face,
     detect_faces,
     detect_in_frames,
+    load_detector,
+    preprocess,
+    scale,
+    shrink,
+    warn_of_other_detector,
 )
-from pyimagesearch.sources import open_frames
+from pyimagesearch.live import open_frames
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import NEEDS_RES10
+
+(YUNET,) = YuNet.FILES
+
+
+@NEEDS_RES10
+@pytest.mark.parametrize("name", ["deploy.prototxt", "res10_300x300_ssd_iter_140000"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other"])
+def test_a_missing_or_wrong_file_is_named(name, damage, detector_folder, tmp_path):
+    for file in detector_folder.iterdir():
+        if file.suffix in (".prototxt", ".caffemodel"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (file,) = tmp_path.glob(f"{name}*")
+    if damage == "missing":
+        file.unlink()
+    elif damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        file.write_bytes(b"something else")
+    with pytest.raises(UserError, match=rf'{file.name} is .*run "make detector"'):
+        load_detector(tmp_path)
+
+
+def test_without_a_caffe_reader_yunet_is_used_or_opencv_4_is_asked_for(
+    monkeypatch, detector_folder
+):
+    monkeypatch.delattr(cv2.dnn, "readNetFromCaffe", raising=False)
+    assert load_detector(detector_folder).NAME == "YuNet"
+    with pytest.raises(UserError, match=r'pip install "opencv-python>=4\.13,<5"'):
+        load_detector(detector_folder / "deploy.prototxt")
+
+
+@pytest.fixture(scope="module")
+def yunet(detector_folder):
+    return load_detector(detector_folder / YUNET)
+
+
+def enlarge(image, face, shape, fill):
+    """Zoom in on a face until it fills this share of the frame's height."""
+    height, width = shape
+    zoom = fill * height / (face.bottom - face.top)
+    center = (face.left + face.right) / 2, (face.top + face.bottom) / 2
+    view = np.float32(
+        [
+            [zoom, 0, width / 2 - zoom * center[0]],
+            [0, zoom, height / 2 - zoom * center[1]],
+        ]
+    )
+    return cv2.warpAffine(image, view, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+
+@NEEDS_RES10
+@pytest.mark.parametrize("shape", [(480, 480), (480, 640), (960, 540)], ids=str)
+@pytest.mark.parametrize("kind", ["res10", "YuNet"])
+def test_a_face_is_found_once_however_much_of_the_frame_it_fills(
+    kind, shape, detector_folder, face_image
+):
+    """The published prototxt gives a second box, and on upright frames a wrong one."""
+    detector = load_detector(detector_folder, kind)
+    (face,), _ = detect_faces(detector, face_image)
+    for fill in np.arange(0.3, 1.01, 0.1):
+        (found,), _ = detect_faces(detector, enlarge(face_image, face, shape, fill))
+        assert abs((found.left + found.right) / 2 - shape[1] / 2) < 0.1 * shape[0]
+        assert abs((found.top + found.bottom) / 2 - shape[0] / 2) < 0.1 * shape[0]
+
+
+@NEEDS_RES10
+def test_only_two_numbers_of_the_published_prototxt_are_corrected(detector_folder):
+    text = (detector_folder / "deploy.prototxt").read_bytes()
+    corrected = Res10.PADDING.sub(rb"\g<1>0", text)
+    lines = zip(text.splitlines(), corrected.splitlines(), strict=True)
+    changed = [(old.strip(), new.strip()) for old, new in lines if old != new]
+    assert changed == [(b"pad: 1", b"pad: 0")] * 2
+
+
+@NEEDS_RES10
+def test_a_folder_stands_for_the_wanted_detector_and_a_file_for_its_own(
+    detector_folder,
+):
+    assert load_detector(detector_folder).NAME == "res10"
+    assert load_detector(detector_folder, "YuNet").NAME == "YuNet"
+    for name in Res10.FILES:
+        assert load_detector(detector_folder / name, "YuNet").NAME == "res10"
+
+
+def test_a_folder_without_res10_stands_for_yunet(detector_folder, tmp_path):
+    (tmp_path / YUNET).write_bytes((detector_folder / YUNET).read_bytes())
+    assert load_detector(tmp_path, "res10").NAME == "YuNet"
+
+
+def test_another_detector_than_the_wanted_one_is_warned_of(capsys):
+    warn_of_other_detector("res10")
+    assert capsys.readouterr().err == ""
+    warn_of_other_detector("YuNet", "res10")
+    assert "faces are found by YuNet" in capsys.readouterr().err
+
+
+def test_yunet_finds_five_faces_inside_their_picture(yunet, group_photo):
+    image = cv2.imread(str(group_photo))
+    found, dropped = detect_faces(yunet, image)
+    assert len(found) == 5
+    assert dropped == 0
+    assert all(face.confidence > YuNet.CONFIDENCE for face in found)
+    for face in found:
+        assert 0 <= face.left < face.right <= 1920
+        assert 0 <= face.top < face.bottom <= 1080
+
+
+def test_a_larger_input_finds_smaller_faces(yunet, detector_folder, group_photo):
+    photo = cv2.resize(cv2.imread(str(group_photo)), (480, 270))
+    tiles = np.tile(photo, (5, 4, 1))  # a hundred faces
+    large = load_detector(detector_folder / YUNET, size=1280)
+    assert len(detect_faces(large, tiles)[0]) == 100
+    assert len(detect_faces(yunet, tiles)[0]) < 100
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (10, 20_000), (20_000, 10), (33, 31), (299, 301), (2, 640)]
+)
+def test_images_of_odd_shapes_give_no_faces_from_stale_memory(shape, yunet, face_image):
+    """OpenCV 4 leaves a part of YuNet's output unwritten where a side is under 33."""
+    blank = np.full((*shape, 3), 90, np.uint8)
+    for _ in range(3):
+        assert len(detect_faces(yunet, face_image)[0]) == 1
+        assert detect_faces(yunet, blank) == ([], 0)
+
+
+def test_detectors_in_several_threads_agree(detector_folder, carphone):
+    frames = list(open_frames(str(carphone), skip=6))
+    expected = [
+        detect_faces(load_detector(detector_folder / YUNET), f.image) for f in frames
+    ]
+    found = detect_in_frames(frames, DetectorPool(detector_folder / YUNET))
+    assert [(faces, dropped) for _, faces, dropped in found] == expected
+
+
+def test_opencv_prints_nothing(detector_folder, face_image):
+    program = (
+        "import sys, cv2\n"
+        "from pathlib import Path\n"
+        "from pyimagesearch.console import silence_libraries\n"
+        "from pyimagesearch.faces import DetectorPool, detect_faces\n"
+        "import numpy as np\n"
+        "silence_libraries()\n"
+        "with DetectorPool(Path(sys.argv[1])).borrow() as detector:\n"
+        "    detect_faces(detector, np.zeros((90, 120, 3), np.uint8))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(detector_folder / YUNET)],
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def assert_inside(face, image):
@@ -22,7 +185,7 @@ def assert_inside(face, image):
     assert 0 <= face.top < face.bottom <= height
 
 
-def test_it_finds_the_face_of_a_real_frame(detector, face_image):
+def test_the_face_of_a_real_frame_is_found(detector, face_image):
     (face,), dropped = detect_faces(detector, face_image)
     assert dropped == 0
     assert face.confidence > 0.9
@@ -46,7 +209,7 @@ def test_five_faces_come_the_most_confident_first(detector, group_photo):
 
 
 @pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
-def test_boxes_over_an_edge_are_clamped_to_the_frame(side, detector, face_image):
+def test_boxes_over_an_edge_are_clipped_to_the_frame(side, detector, face_image):
     """Cut the frame through the face, at several places: the box must not leave it."""
     (whole,), _ = detect_faces(detector, face_image)
     touched = 0
@@ -62,7 +225,7 @@ def test_boxes_over_an_edge_are_clamped_to_the_frame(side, detector, face_image)
         for face in detect_faces(detector, np.ascontiguousarray(cut), 0.3)[0]:
             assert_inside(face, cut)
             crop = crop_face(cut, face)
-            assert min(crop.shape[:2]) >= faces.MIN_SIDE
+            assert min(crop.shape[:2]) >= MIN_SIDE
             limits = {"left": 0, "top": 0, "right": cut.shape[1], "bottom": len(cut)}
             touched += abs(getattr(face, side) - limits[side]) <= 1
     assert touched
@@ -78,7 +241,7 @@ class FixedDetector:
         return self.detections[self.detections[:, 4] > confidence]
 
 
-def test_clamping_dropping_and_counting():
+def test_boxes_are_clipped_and_small_or_outside_ones_are_counted():
     detector = FixedDetector(
         (0.5, 0.5, 1.7, 1.2, 0.8),  # over the right and bottom edge
         (-0.5, -0.2, 0.5, 0.5, 0.9),  # over the left and top edge
@@ -92,14 +255,14 @@ def test_clamping_dropping_and_counting():
     assert dropped == 3
 
 
-def test_no_detections():
+def test_a_detector_may_find_nothing():
     assert detect_faces(FixedDetector(), np.zeros((9, 9, 3), "u1"), 0.5) == ([], 0)
 
 
 @NEEDS_RES10
 @pytest.mark.parametrize("stretch", [(0.5, 1), (1, 0.5), (3, 1), (1, 3), (7.3, 6.1)])
 def test_a_face_is_found_in_a_frame_of_any_shape(stretch, detector, face_image):
-    """The detector's input is square, so that a stretched face looks the same to it."""
+    """The detector's input is square, so a stretched face looks the same to it."""
     (whole,), _ = detect_faces(detector, face_image)
     x, y = stretch
     image = cv2.resize(face_image, None, fx=x, fy=y)
@@ -113,37 +276,44 @@ def test_a_face_is_found_in_a_frame_of_any_shape(stretch, detector, face_image):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 400), (2, 3000), (3000, 2), (15, 15)])
 def test_a_frame_too_small_for_a_face_has_none(shape, detector):
-    """Whatever the detector believes to see in it, at the lowest confidence."""
+    """Whatever the detector reports at the lowest confidence."""
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     found, dropped = detect_faces(detector, image, 0.0)
     assert found == []
     assert dropped > 0
 
 
-def test_a_crop_is_the_frames_own_pixels(face_image):
+def test_a_crop_has_the_pixels_of_its_frame(face_image):
     crop = crop_face(face_image, Face(10, 20, 50, 90, 1.0))
     assert crop.shape == (70, 40, 3)
     np.testing.assert_array_equal(crop, face_image[20:90, 10:50])
 
 
-def test_frames_that_are_searched_ahead_keep_their_order_and_their_faces(
+def test_a_margin_extends_the_box_as_far_as_the_image_goes(face_image):
+    crop = crop_face(face_image, Face(20, 20, 60, 80, 1.0), margin=0.5)
+    np.testing.assert_array_equal(crop, face_image[0:110, 0:80])
+
+
+def test_frames_searched_ahead_keep_their_order_and_their_faces(
     carphone, detector, detector_folder
 ):
     frames = list(open_frames(str(carphone), skip=12))
     expected = [(f.number, *detect_faces(detector, f.image, 0.3)) for f in frames]
     threads, running = cv2.getNumThreads(), threading.active_count()
     for ahead in (True, False):
-        found = detect_in_frames(frames, Detectors(detector_folder), 0.3, ahead)
+        found = detect_in_frames(frames, DetectorPool(detector_folder), 0.3, ahead)
         assert [(f.number, *rest) for f, *rest in found] == expected
-        found = detect_in_frames(frames, Detectors(detector_folder), 0.3, ahead)
+        found = detect_in_frames(frames, DetectorPool(detector_folder), 0.3, ahead)
         next(found)
         found.close()
         assert cv2.getNumThreads() == threads
         assert threading.active_count() == running
 
 
-def test_a_detector_comes_back_when_its_borrower_fails(detector_folder, monkeypatch):
-    detectors = Detectors(detector_folder)
+def test_a_detector_is_returned_to_the_pool_when_its_borrower_fails(
+    detector_folder, monkeypatch
+):
+    detectors = DetectorPool(detector_folder)
 
     def load(*_arguments):
         raise AssertionError("another one was loaded")
@@ -157,9 +327,54 @@ def test_a_detector_comes_back_when_its_borrower_fails(detector_folder, monkeypa
             raise ZeroDivisionError
 
 
-def test_those_who_borrow_at_once_get_detectors_of_their_own(detector_folder):
-    detectors = Detectors(detector_folder)
+def test_two_borrowers_at_once_get_two_detectors(detector_folder):
+    detectors = DetectorPool(detector_folder)
     with detectors.borrow() as one, detectors.borrow() as other:
         assert one is not other
     with detectors.borrow() as again:
         assert again in (one, other)
+
+
+def random_crop(height, width):
+    rng = np.random.default_rng(height)
+    return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 300), (32, 32), (97, 71)])
+def test_preprocessing_equals_the_tutorials(shape):
+    crop = random_crop(*shape)
+    tutorial = cv2.resize(crop, (32, 32)).astype("float") / 255.0
+    ours = preprocess([crop])
+    assert ours.shape == (1, 32, 32, 3)
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(ours[0], tutorial.astype(np.float32))
+
+
+def test_crops_are_preprocessed_the_same_together_and_alone():
+    crops = [random_crop(20 + i, 50 - i) for i in range(8)]
+    together = preprocess(crops)
+    for crop, row in zip(crops, together, strict=True):
+        np.testing.assert_array_equal(preprocess([crop])[0], row)
+
+
+def test_no_crops_make_an_empty_batch():
+    assert preprocess([]).shape == (0, 32, 32, 3)
+
+
+def test_crops_can_be_resized_to_another_input_size():
+    assert preprocess([random_crop(9, 9)], width=48, height=64).shape == (1, 64, 48, 3)
+
+
+def test_training_and_demo_scale_alike():
+    """tf.cast(x) / 255 in training's graph, scale(x) elsewhere: the same bits."""
+    values = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(scale(values), tf.cast(values, tf.float32) / 255)
+    assert scale(values).min() == 0
+    assert scale(values).max() == 1
+
+
+def test_colours_stay_bgr():
+    crop = np.zeros((50, 40, 3), np.uint8)
+    crop[..., 0] = 255
+    assert shrink(crop)[..., 0].min() == 255
+    assert shrink(crop)[..., 1:].max() == 0

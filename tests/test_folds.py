@@ -1,77 +1,15 @@
 from pyimagesearch.console import UserError
-from pyimagesearch.folds import (
-    group_sources,
-    split_dataset,
-    split_random,
-    split_videos,
-)
+from pyimagesearch.folds import split_dataset, split_random, split_videos
+from pyimagesearch.names import persons_of
 
 import numpy as np
 import pytest
 from datasets import make_dataset, make_labels, random_dataset
 
 
-@pytest.mark.parametrize(
-    ("source", "group"),
-    [
-        ("anna", "anna"),
-        ("anna-real", "anna"),
-        ("fake_anna", "anna"),
-        ("anna-kitchen", "anna-kitchen"),
-        ("real-anna-kitchen", "anna-kitchen"),
-        ("anna_fake_kitchen", "anna-kitchen"),
-        ("real-anna-2", "anna-2"),
-        ("REAL anna", "anna"),
-        ("anna (Fake)", "anna"),
-        ("real2", "2"),
-        ("fake", ""),
-        ("unreal", "unreal"),
-        ("surreal-1", "surreal-1"),
-        ("realise", "realise"),
-        ("anna-fakes", "anna-fakes"),
-        ("größe-real", "größe"),
-        ("realé", "realé"),
-    ],
-)
-def test_a_source_is_grouped_by_what_it_shows(source, group):
-    labels = np.array(["real", "fake"])
-    groups = group_sources(labels, np.array([source, "someone"]))
-    assert groups.tolist() == [group, "someone"]
-
-
-PATTERNS = [
-    "{n}-{c}",
-    "{c}-{n}",
-    "{c}_{n}",
-    "{n}_{c}",
-    "{c} {n}",
-    "{n}.{c}",
-    "{c}--{n}",
-]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_person_is_one_group_however_her_footage_is_named(seed):
-    rng = np.random.default_rng(seed)
-    classes = ["real", "fake", "fake-print", "c++"]
-    persons = ["anna", "bob-2", "surreal", "Fakeh", "c", "größe 7", "x_y"]
-    named = [
-        (
-            label,
-            rng.choice(PATTERNS).format(n=person, c=rng.choice([label, label.upper()])),
-        )
-        for person in persons
-        for label in classes
-    ]
-    labels, sources = map(np.array, zip(*named, strict=True))
-    groups = group_sources(labels, sources).reshape(len(persons), len(classes))
-    assert [set(row) for row in groups] == [{row[0]} for row in groups]
-    assert len(set(groups[:, 0])) == len(persons)
-
-
 def check_folds(labels, sources, folds, how):
     """What must hold of every split: see `split_videos`."""
-    groups = group_sources(labels, sources)
+    persons = persons_of(labels, sources)
     measured = np.concatenate([fold.test for fold in folds])
     assert sorted(measured) == list(range(len(labels)))
     for train, test in folds:
@@ -81,7 +19,7 @@ def check_folds(labels, sources, folds, how):
         assert not set(train) & set(test)
         assert set(labels[train]) == set(labels)
         if how == "whole sources":
-            assert not set(groups[train]) & set(groups[test])
+            assert not set(persons[train]) & set(persons[test])
             assert len(train) + len(test) == len(labels)
 
 
@@ -291,7 +229,7 @@ def test_the_split_that_was_asked_for_is_made_and_said(kind, count, folds, how, 
     assert f"[INFO] split by {how}" in out
     assert ("optimistic" in error) == (kind == "random")
     if folds == 1:
-        assert f"training on {len(split[0].train)} images, measuring on" in out
+        assert f"training on {len(split[0].train)} images, testing on" in out
         assert len(split[0].test) == 20
     else:
         assert f"into {folds} folds" in out
@@ -312,30 +250,3 @@ def test_which_quarter_one_fold_holds_out_follows_the_seed():
     dataset = make_dataset(labels, sources)
     tests = [split_dataset(dataset, "video", 1, seed)[0][0].test for seed in range(4)]
     assert sorted(np.concatenate(tests)) == list(range(200))
-
-
-def test_photographs_that_differ_in_a_number_only_are_one_group():
-    labels, sources = make_labels(
-        real={"anna1": 1, "anna2": 1, "IMG_0017": 1, "bob": 1},
-        fake={"IMG_0018": 1, "film1": 9, "film2": 9},
-    )
-    groups = dict(zip(sources, group_sources(labels, sources), strict=True))
-    assert groups["anna1"] == groups["anna2"]
-    assert groups["IMG_0017"] == groups["IMG_0018"]
-    assert len(set(groups.values())) == 5
-
-
-def test_a_person_stays_one_group_where_some_of_her_footage_is_a_photograph():
-    labels, sources = make_labels(
-        real={"anna1-real": 20, "anna2-real": 20},
-        fake={"anna1-fake": 1, "anna2-fake": 1},
-    )
-    groups = dict(zip(sources, group_sources(labels, sources), strict=True))
-    for number in (1, 2):
-        assert groups[f"anna{number}-real"] == groups[f"anna{number}-fake"]
-
-
-def test_two_files_of_one_name_are_one_group():
-    labels, sources = make_labels(real={"anna": 9, "anna-mp4": 9, "bob-mov": 9})
-    groups = group_sources(labels, sources)
-    assert set(groups) == {"anna", "bob"}

@@ -1,8 +1,8 @@
 import re
 
 import gather_examples
+from pyimagesearch.crops import read_manifest
 from pyimagesearch.faces import crop_face, detect_faces
-from pyimagesearch.manifest import read_manifest
 
 import cv2
 import numpy as np
@@ -23,7 +23,9 @@ def gather(detector_folder, tmp_path, capsys):
     return run
 
 
-def test_a_video(gather, carphone, detector):
+def test_a_videos_most_confident_faces_are_saved_as_they_are(
+    gather, carphone, detector
+):
     status, out, _, crops = gather(carphone)
     assert status == 0
     names = [f"carphone_pristine_{number:06d}.png" for number in range(16, 113, 16)]
@@ -32,7 +34,7 @@ def test_a_video(gather, carphone, detector):
         assert f"[INFO] saved {crop} to disk" in out
     assert "read 120 frames, searched 7, 0 without a face; saved 7 faces" in out
 
-    # The pixels are the frame's own.
+    # The pixels are those of the frame.
     video = cv2.VideoCapture(str(carphone))
     for _ in range(16):
         frame = video.read()[1]
@@ -40,7 +42,7 @@ def test_a_video(gather, carphone, detector):
     np.testing.assert_array_equal(cv2.imread(str(crops[0])), crop_face(frame, face))
 
 
-def test_again_changes_nothing_and_a_smaller_skip_adds(gather, carphone):
+def test_another_run_changes_nothing_and_a_smaller_skip_adds_crops(gather, carphone):
     *_, crops = gather(carphone)
     before = {crop: crop.stat().st_mtime_ns for crop in crops}
     status, out, *_ = gather(carphone)
@@ -65,7 +67,7 @@ def test_another_video_of_that_name_adds_and_overwrites_nothing(
     assert status == 1
     assert "holds crops of another carphone_pristine; nothing was overwritten" in error
     assert {crop: crop.read_bytes() for crop in after} == before
-    # Where nothing tells whose crops they are, their pixels do.
+    # Without crops.csv, the pixels are compared.
     (tmp_path / "out" / "crops.csv").unlink()
     status, _, error, after = gather(other)
     assert status == 1
@@ -97,7 +99,7 @@ def test_an_image_gives_its_most_confident_face(gather, group_photo):
     assert [crop.name for crop in crops] == ["face_detection_input_000001.png"]
 
 
-def test_all_faces(gather, group_photo):
+def test_all_faces_of_an_image_are_saved_on_request(gather, group_photo):
     status, _, _, crops = gather(group_photo, "--all-faces")
     assert status == 0
     assert [crop.name for crop in crops] == [
@@ -124,7 +126,7 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
     *_, before = gather(carphone, "--margin", 0.5)
     status, _, error, after = gather(carphone)
     assert status == 1
-    assert "holds crops with margin 0.5, not 0; gather with that --margin" in error
+    assert "holds crops with margin 0.5, not 0; use that --margin or another" in error
     assert after == before
     # Crops without a manifest are the tutorial's.
     (tmp_path / "out" / "crops.csv").unlink()
@@ -134,12 +136,14 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
 
 
 @NEEDS_RES10
-def test_confidence(gather, group_photo):
+def test_faces_below_the_confidence_are_ignored(gather, group_photo):
     *_, crops = gather(group_photo, "--all-faces", "--confidence", 0.95)
     assert 0 < len(crops) < 5
 
 
-def test_a_folder_of_both(gather, group_photo, carphone, tmp_path):
+def test_a_folder_of_images_and_videos_is_gathered(
+    gather, group_photo, carphone, tmp_path
+):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "b.jpg").write_bytes(group_photo.read_bytes())
@@ -189,15 +193,18 @@ def test_nothing_to_gather_exits_1_with_one_line(name, reason, gather, tmp_path)
 
 
 @NEEDS_RES10
-def test_no_detector_is_said_before_anything_is_made(carphone, tmp_path, capsys):
+def test_a_missing_detector_is_reported_before_anything_is_made(
+    carphone, tmp_path, capsys
+):
     arguments = ["-i", carphone, "-o", tmp_path / "out", "-d", tmp_path]
     assert gather_examples.main([str(a) for a in arguments]) == 1
     assert "deploy.prototxt is missing" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_crops_in_upper_case_are_minded_too(gather, carphone, tmp_path):
-    """Those of another margin, that is, which no manifest lists."""
+def test_the_margin_of_crops_named_in_upper_case_is_compared_too(
+    gather, carphone, tmp_path
+):
     (tmp_path / "out").mkdir()
     image = np.zeros((20, 20, 3), np.uint8)
     assert cv2.imwrite(str(tmp_path / "out" / "a.png"), image)
@@ -213,14 +220,16 @@ def test_crops_of_crops_are_not_gathered(gather, group_photo, tmp_path):
     for output in ("in", "in/crops"):
         status, _, error, _ = gather(tmp_path / "in", output=output)
         assert status == 1
-        assert "where the next run would find it" in error
+        assert "so the next run would read it" in error
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.jpg"]
 
 
-def test_an_output_that_is_no_folder_is_said_in_one_line(gather, carphone, tmp_path):
+def test_an_output_that_is_not_a_folder_is_reported_in_one_line(
+    gather, carphone, tmp_path
+):
     (tmp_path / "out").write_text("a file")
     status, _, error, _ = gather(carphone)
     assert status == 1
-    assert "out cannot be made a folder: File exists" in error
+    assert "out: the folder cannot be made: File exists" in error
     with pytest.raises(SystemExit, match="2"):
         gather_examples.main(["-i", str(carphone), "-o", ""])

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 from pyimagesearch.console import UserError
-from pyimagesearch.labels import Labels, load_labels, read_threshold, save_labels
+from pyimagesearch.labels import Labels, load_labels, save_labels
 
 import numpy as np
 import pytest
@@ -118,14 +118,3 @@ def test_a_model_in_place_of_the_labels_is_said(tmp_path):
         (tmp_path / "le").write_bytes(content)
         with pytest.raises(UserError, match="are --model and --le swapped"):
             load_labels(tmp_path / "le")
-
-
-def test_a_report_hands_over_its_thresholds(tmp_path):
-    report = tmp_path / "report.json"
-    report.write_text('{"thresholds": {"eer": 0.25, "apcer5": null}}')
-    assert read_threshold(report, "eer") == 0.25
-    for content in (None, "{}", "no json", "[]", '{"thresholds": {"apcer5": 2}}'):
-        if content is not None:
-            report.write_text(content)
-        with pytest.raises(UserError, match="no report with a threshold apcer5"):
-            read_threshold(report, "apcer5")

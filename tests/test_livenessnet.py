@@ -1,4 +1,3 @@
-from pyimagesearch.backend import keras
 from pyimagesearch.livenessnet import LivenessNet
 
 import numpy as np
@@ -24,14 +23,3 @@ def test_shapes_and_probabilities(width, height, classes):
     probabilities = model(images).numpy()
     assert probabilities.shape == (4, classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-
-
-def test_channels_first_is_honoured():
-    keras.config.set_image_data_format("channels_first")
-    try:
-        model = LivenessNet.build(width=48, height=24, depth=3, classes=2)
-    finally:
-        keras.config.set_image_data_format("channels_last")
-    assert model.input_shape == (None, 3, 24, 48)
-    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-    assert [norm.gamma.shape[0] for norm in norms] == [16, 16, 32, 32, 64]

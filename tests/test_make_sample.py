@@ -1,5 +1,5 @@
 from pyimagesearch.faces import detect_faces
-from pyimagesearch.sources import open_frames
+from pyimagesearch.live import open_frames
 from videos import make_sample
 
 import numpy as np
@@ -27,13 +27,13 @@ def test_side_by_side_shows_both_at_once(detector):
     np.testing.assert_array_equal(both, np.hstack([left, right]))
 
 
-def test_the_screens_stripes_keep_its_brightness():
+def test_the_pixel_grid_of_the_screen_keeps_its_brightness():
     grid = make_sample.pixel_grid(30, 21)
     assert grid.shape == (21, 30, 3)
     assert abs(grid.mean() - 1) < 1e-5
 
 
-def test_videos_that_are_there_stay(tmp_path, monkeypatch, capsys):
+def test_existing_videos_are_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(make_sample, "FOLDER", tmp_path)
     for name in make_sample.VIDEOS:
         (tmp_path / name).write_text("mine")

@@ -1,8 +1,6 @@
 import json
 import math
 
-from pyimagesearch.evaluation import format_evaluation
-from pyimagesearch.labels import BONA_FIDE
 from pyimagesearch.metrics import (
     Rate,
     apcer,
@@ -10,7 +8,9 @@ from pyimagesearch.metrics import (
     bpcer_at_apcer,
     equal_error,
     evaluate,
+    shorten_threshold,
 )
+from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 import pytest
@@ -66,13 +66,13 @@ def test_rates_agree_with_scikit_learn(attacks, bona_fides, decimals):
         assert apcer(attacks, threshold).value == pytest.approx(passing)
         assert bpcer(bona_fides, threshold).value == pytest.approx(1 - accepted)
 
-    eer = equal_error(attacks, bona_fides)
+    eer, threshold = equal_error(attacks, bona_fides)
     differences = abs(fpr - (1 - tpr))
     assert abs(
-        apcer(attacks, eer.threshold).value - bpcer(bona_fides, eer.threshold).value
+        apcer(attacks, threshold).value - bpcer(bona_fides, threshold).value
     ) == pytest.approx(differences.min())
     best = np.isclose(differences, differences.min())
-    assert eer.rate == pytest.approx(((fpr + 1 - tpr) / 2)[best].min())
+    assert eer == pytest.approx(((fpr + 1 - tpr) / 2)[best].min())
 
     for limit in (0.05, 0.01):
         found = bpcer_at_apcer(attacks, bona_fides, limit)
@@ -100,9 +100,9 @@ def test_equal_errors_with_ties_and_perfect_scores():
     assert equal_error(np.array([0.6]), np.array([0.9])) == (0, 0.75)
     assert equal_error(np.array([0.0]), np.array([0.2])) == (0, pytest.approx(0.2))
     # All the same: nothing can be told.
-    assert equal_error(np.full(4, 0.5), np.full(3, 0.5)).rate == 0.5
+    assert equal_error(np.full(4, 0.5), np.full(3, 0.5))[0] == 0.5
     # The wrong way round.
-    assert equal_error(np.array([0.9, 0.8]), np.array([0.1, 0.2])).rate == 1
+    assert equal_error(np.array([0.9, 0.8]), np.array([0.1, 0.2]))[0] == 1
 
 
 def test_apcer_is_per_instrument_and_the_worst_one_counts():
@@ -117,9 +117,7 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
     assert frames["bpcer"]["rate"] == 0.5
     assert frames["acer"] == 0.5
     over = frames["apcer"]["print"]["over_sources"]
-    assert (over["n"], over["mean"], over["worst"]) == (2, 0.25, "a")
-    assert over["interval"] == [0, 1]  # 0.25 -+ 12.7 * 0.25
-    assert frames["apcer"]["replay"]["over_sources"]["interval"] is None
+    assert over == {"n": 2, "mean": 0.25, "worst": "a"}
 
     # Means of the sources: a 0.5, b 0.1, c 0.5, d 0.55.
     interval = list(Rate(1, 2).interval)
@@ -158,25 +156,152 @@ def test_only_one_kind_of_crops(labels, missing):
         assert frames["worst_instrument"] is None
     else:
         assert frames["bpcer"]["rate"] is None
-    text = format_evaluation(evaluation, "fixed beforehand")
-    assert "ACER" not in text
-    assert "optimistic" not in text
+    assert frames["operating_points"] == {}
     json.dumps(evaluation, allow_nan=False)
 
 
-def test_the_text_says_where_thresholds_come_from():
+def test_the_figures_have_the_rates_at_each_operating_point():
     attacks, bona_fides = random_scores(120, 30)
-    evaluation = evaluate(
-        np.r_[attacks, bona_fides],
-        np.array(["fake"] * 120 + [BONA_FIDE] * 30),
-        np.array([f"v{i // 30}" for i in range(150)]),
-        0.5,
+    labels = np.array(["fake", "print"] * 60 + [BONA_FIDE] * 30)
+    sources = np.array([f"v{i // 30}" for i in range(150)])
+    scores = np.r_[attacks, bona_fides]
+    figures = evaluate(scores, labels, sources, 0.5)["frames"]
+    points = figures["operating_points"]
+    assert [*points] == ["equal error", "APCER at most 5 %", "APCER at most 1 %"]
+    for point in points.values():
+        assert point["apcer"] == apcer(attacks, point["threshold"]).as_dict()
+        assert point["bpcer"] == bpcer(bona_fides, point["threshold"]).as_dict()
+    assert points["equal error"]["threshold"] == figures["eer_threshold"]
+    for percent in (5, 1):
+        found = figures[f"bpcer_at_apcer_{percent}"]
+        point = points[f"APCER at most {percent} %"]
+        assert found == point["bpcer"] | {"threshold": point["threshold"]}
+        assert point["apcer"]["rate"] <= percent / 100
+
+
+def awkward_scores(rng):
+    """Draw scores in [0, 1]: with 0, 1, ties, neighbouring floats, tiny distances."""
+    n = int(rng.integers(1, 40))
+    scores = rng.beta(0.5, 0.5, n)
+    kind = rng.integers(5)
+    if kind == 0:
+        scores = scores.round(rng.integers(1, 4))
+    elif kind == 1:
+        scores = scores.astype(np.float32).astype(float)  # what a network gives
+    elif kind == 2:
+        scores = np.clip(rng.choice([0, 1e-9, 0.5, 1 - 1e-9], n) + 1e-12 * scores, 0, 1)
+    elif kind == 3:
+        scores = rng.choice([0.0, 1.0, 0.5], n)
+    few = rng.choice(scores, n // 2 + 1)
+    return np.clip(np.concatenate([scores, np.nextafter(few, rng.integers(2))]), 0, 1)
+
+
+def awkward_attacks_and_bona_fides(rng):
+    """Divide such scores, so that neighbouring floats may be of both kinds."""
+    scores = rng.permutation(awkward_scores(rng))
+    attacks = int(rng.integers(1, len(scores)))
+    return scores[:attacks], scores[attacks:]
+
+
+def possible_thresholds(scores):
+    """Return one threshold in [0, 1] for each decision that there can be."""
+    thresholds = np.concatenate([scores, np.nextafter(scores, 2), [0.0, 1.0]])
+    return np.unique(thresholds[thresholds <= 1])
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_shortened_threshold_decides_alike_with_as_few_decimals_as_it_can(seed):
+    rng = np.random.default_rng(seed)
+    scores = awkward_scores(rng)
+    thresholds = [*possible_thresholds(scores), *rng.random(20), 0.5]
+    for threshold in map(float, thresholds):
+        short = shorten_threshold(threshold, scores)
+        assert 0 <= short <= 1
+        assert float(f"{short}") == short
+        np.testing.assert_array_equal(scores >= short, scores >= threshold)
+        for decimals in range(3, 17):
+            rounded = round(threshold, decimals)
+            if rounded == short:
+                break
+            assert np.any((scores >= rounded) != (scores >= threshold))
+        else:
+            assert short == threshold
+
+
+@pytest.mark.parametrize(
+    ("threshold", "scores", "expected"),
+    [
+        (0.123456, [0.1, 0.9], 0.123),
+        (0.123456, [0.1231, 0.1236], 0.1235),
+        (0.99996, [0.2, 0.9999], 1.0),
+        (0.99996, [0.9999, 0.99997], 0.99996),
+        (0.00004, [0.00001, 1.0], 0.00004),
+        (0.25, [], 0.25),
+    ],
+)
+def test_a_threshold_is_shortened_to_three_decimals_or_more(
+    threshold, scores, expected
+):
+    assert shorten_threshold(threshold, np.array(scores)) == expected
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_what_is_pasted_has_the_equal_error_rate_that_was_promised(seed):
+    rng = np.random.default_rng(seed)
+    attacks, bona_fides = awkward_attacks_and_bona_fides(rng)
+    rate, threshold = equal_error(attacks, bona_fides)
+    assert 0 <= threshold <= 1
+    pasted = float(f"{threshold}")
+    passing = apcer(attacks, pasted).value
+    rejected = bpcer(bona_fides, pasted).value
+    assert rate == pytest.approx((passing + rejected) / 2)
+    best = min(
+        abs(apcer(attacks, other).value - bpcer(bona_fides, other).value)
+        for other in possible_thresholds(np.r_[attacks, bona_fides])
     )
-    text = format_evaluation(evaluation, "fixed beforehand")
-    assert text.startswith("threshold 0.500, fixed beforehand\n")
-    assert text.count("EER") == text.count("AUC") == 1
-    assert "BPCER at APCER 1 %" in text
-    assert text.endswith("chosen on these very crops: optimistic")
-    assert "EER" not in format_evaluation(evaluation, "fixed", with_ranking=False)
-    assert "mean of its 4 sources" in text
-    json.dumps(evaluation, allow_nan=False)
+    assert abs(passing - rejected) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("seed", range(50))
+def test_what_is_pasted_lets_as_few_attacks_pass_as_was_promised(seed, limit):
+    rng = np.random.default_rng(seed)
+    attacks, bona_fides = awkward_attacks_and_bona_fides(rng)
+    possible = [
+        bpcer(bona_fides, threshold).errors
+        for threshold in possible_thresholds(np.r_[attacks, bona_fides])
+        if apcer(attacks, threshold).value <= limit
+    ]
+    found = bpcer_at_apcer(attacks, bona_fides, limit)
+    if len(attacks) < 1 / limit or not possible:
+        assert found is None
+        return
+    rate, threshold = found
+    assert 0 <= threshold <= 1
+    pasted = float(f"{threshold}")
+    assert apcer(attacks, pasted).value <= limit
+    assert bpcer(bona_fides, pasted) == rate == (min(possible), len(bona_fides))
+
+
+def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
+    bona_fides = np.array([0.2, 0.9, 1.0])
+    attacks = np.array([1.0, 1.0] + [0.1] * 18)
+    assert bpcer_at_apcer(attacks, bona_fides, 0.05) is None
+    # One in twenty may pass.
+    rate, threshold = bpcer_at_apcer(attacks[1:], bona_fides, 0.1)
+    assert rate == Rate(0, 3)
+    assert 0.1 < threshold <= 0.2
+    assert bpcer_at_apcer(np.ones(20), bona_fides, 0.05) is None
+    points = evaluate(
+        np.r_[attacks, bona_fides],
+        np.array(["fake"] * 20 + [BONA_FIDE] * 3),
+        np.array(["one"] * 23),
+        0.5,
+    )["frames"]["operating_points"]
+    assert [*points] == ["equal error"]
+
+
+def test_a_bpcer_needs_as_many_attacks_as_can_tell_its_apcer():
+    attacks, bona_fides = np.linspace(0, 0.4, 20), np.array([0.5, 0.9])
+    assert bpcer_at_apcer(attacks[:19], bona_fides, 0.05) is None
+    assert bpcer_at_apcer(attacks, bona_fides, 0.05)[0] == Rate(0, 2)

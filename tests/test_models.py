@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pyimagesearch import models
 from pyimagesearch.backend import keras
 from pyimagesearch.console import UserError
+from pyimagesearch.faces import scale
 from pyimagesearch.labels import Labels, save_labels
 from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.models import (
+    BATCH_SIZE,
     as_network,
+    classify,
     export_onnx,
     load_classifier,
     load_network,
@@ -72,8 +75,8 @@ def build(*shape, layers):
     ("model", "reason"),
     [
         (LivenessNet.build(8, 8, 1, 2), "takes images of 1 channels"),
-        (LivenessNet.build(8, 8, 3, 1), "gives 1 value"),
-        (LivenessNet.build(1024, 8, 3, 2), "1024 is no size"),
+        (LivenessNet.build(8, 8, 3, 1), "it has 1 output"),
+        (LivenessNet.build(1024, 8, 3, 2), "1024 is not a valid size"),
         (build(8, 8, 3, layers=[keras.layers.Flatten()]), "not a LivenessNet"),
         (
             build(8, 8, 3, layers=[keras.layers.Flatten(), keras.layers.Dense(2)]),
@@ -118,6 +121,17 @@ def test_a_keras_network_gives_what_its_model_gives(n, model):
     probabilities = as_network(model).predict(images)
     np.testing.assert_allclose(probabilities, model(images, training=False), atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [0, 1, BATCH_SIZE, BATCH_SIZE + 1, 2 * BATCH_SIZE + 9])
+def test_any_number_of_crops_is_classified_as_the_model_does(n, model):
+    rng = np.random.default_rng(n)
+    crops = rng.integers(0, 256, (n, 32, 32, 3), np.uint8)
+    probabilities = classify(as_network(model), crops)
+    assert probabilities.shape == (n, 2)
+    assert probabilities.dtype == np.float32
+    expected = model(scale(crops), training=False) if n else probabilities
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +184,7 @@ def test_an_export_that_opencv_reads_otherwise_is_not_written(
     model, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(models, "ONNX_TOLERANCE", -1.0)
-    with pytest.raises(UserError, match=r"m\.onnx: not written, as it is .* off"):
+    with pytest.raises(UserError, match=r"m\.onnx: not written, as OpenCV"):
         export_onnx(model, tmp_path / "m.onnx", np.zeros((1, 32, 32, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
@@ -194,5 +208,5 @@ def test_a_network_and_labels_of_other_classes_are_refused(
     _, labels = load_classifier(exported / "m.onnx", exported / "le.pickle")
     three = labels._replace(classes=["fake", "mask", "real"])
     save_labels(three, tmp_path / "three")
-    with pytest.raises(UserError, match=r"tells 2 classes .*three names 3"):
+    with pytest.raises(UserError, match=r"has 2 classes, but .*three names 3"):
         load_classifier(path, tmp_path / "three")

@@ -1,17 +1,30 @@
+import csv
 import itertools
+import json
 import threading
+from contextlib import closing
 
+from pyimagesearch.classifier import Prediction
+from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
+from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
+from pyimagesearch.labels import Labels
+from pyimagesearch.live import open_frames
 from pyimagesearch.outputs import (
+    AMBER,
+    GREEN,
+    RED,
     TITLE,
+    FaceLog,
+    draw,
+    draw_collecting,
     open_output,
     shrink_to_window,
     video_file,
     window,
     window_zoom,
 )
-from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
@@ -22,10 +35,15 @@ FRAMES = itertools.count()
 
 
 def picture(height, width, value=100, time=None, fps=12.5, source="a"):
-    """Make the next frame of a film; every call is one frame later."""
+    """Make the next frame of a video; every call is one frame later."""
     image = np.full((height, width, 3), value, np.uint8)
     seconds = next(FRAMES) / (fps or 1) if time is None else time
     return Frame(image, source, 1, seconds, fps)
+
+
+def predict(face, label, score=0.9, probability=0.9):
+    rows = np.array([1 - score, score])
+    return Prediction(face, label, score, probability, rows, 7, None)
 
 
 def read_fps(path):
@@ -34,7 +52,7 @@ def read_fps(path):
 
 @pytest.mark.parametrize("ending", ["mp4", "avi", "mkv", "mov", "webm", "MP4"])
 @pytest.mark.parametrize("size", [(120, 160), (121, 163)])
-def test_videos_that_can_be_played(ending, size, tmp_path):
+def test_every_kind_of_video_can_be_played(ending, size, tmp_path):
     path = tmp_path / f"out.{ending}"
     with open_output(path, "video") as write:
         for value in range(0, 250, 25):
@@ -52,7 +70,7 @@ def test_videos_that_can_be_played(ending, size, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_change_of_size_in_the_middle_does_not_break_the_video(tmp_path):
+def test_frames_of_another_size_are_resized_to_the_first(tmp_path):
     with video_file(tmp_path / "out.mp4") as write:
         for size in [(120, 160), (240, 320), (60, 160)]:
             write(picture(*size))
@@ -61,7 +79,7 @@ def test_a_change_of_size_in_the_middle_does_not_break_the_video(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
-def test_what_was_written_plays_whatever_ended_it(error, tmp_path):
+def test_a_video_plays_whatever_error_ended_it(error, tmp_path):
     with pytest.raises(error), video_file(tmp_path / "out.mp4") as write:
         for _ in range(5):
             write(picture(120, 160))
@@ -69,13 +87,13 @@ def test_what_was_written_plays_whatever_ended_it(error, tmp_path):
     assert len(read_all(tmp_path / "out.mp4")) == 5
 
 
-def test_no_frame_makes_no_file(tmp_path):
+def test_without_frames_no_file_is_made(tmp_path):
     with video_file(tmp_path / "out.mp4"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_image(tmp_path):
+def test_an_image_is_written_without_loss(tmp_path):
     frame = picture(30, 40)
     with open_output(tmp_path / "a" / "out.PNG", "image") as write:
         assert write(frame)
@@ -91,7 +109,9 @@ def test_an_image(tmp_path):
         ("a", "video", r"\.mp4"),
     ],
 )
-def test_a_name_that_does_not_fit_is_refused_at_once(name, kind, reason, tmp_path):
+def test_a_name_that_does_not_fit_the_input_is_refused_at_once(
+    name, kind, reason, tmp_path
+):
     with pytest.raises(UserError, match=reason):
         open_output(tmp_path / name, kind)
 
@@ -108,19 +128,18 @@ def test_a_live_video_is_as_long_as_what_it_shows(tmp_path):
     assert shown == [0] + [1] * 3 + [2] * 7 + [5] * 5
 
 
-def test_a_film_of_varying_rate_is_as_long_as_what_it_shows(tmp_path):
-    """A phone's: 25 frames a second by its header, of which half were left out."""
+def test_a_video_of_varying_rate_is_as_long_as_what_it_shows(tmp_path):
+    """As phones film: 25 frames a second says the header, but half were left out."""
     with video_file(tmp_path / "out.avi") as write:
         for number in range(25):
             assert write(picture(64, 64, 5 * number, 0.08 * number, 25.0))
     images = read_all(tmp_path / "out.avi")
-    images = images[0] if isinstance(images, tuple) else images
     assert len(images) == 49
 
 
-def test_a_folder_is_not_written_to_the_name_of_a_file(tmp_path):
+def test_the_output_of_a_folder_may_not_have_the_name_of_a_file(tmp_path):
     for name in ("out.mp4", "out.PNG"):
-        with pytest.raises(UserError, match="of a folder comes a folder"):
+        with pytest.raises(UserError, match="the output of a folder is a folder"):
             open_output(tmp_path / name, "folder")
 
 
@@ -133,12 +152,12 @@ def test_the_window_fits_a_small_screen(size):
     assert height / width == pytest.approx(size[0] / size[1], rel=0.1)
 
 
-def test_a_picture_too_thin_to_be_shrunk_stays():
+def test_an_image_too_thin_to_shrink_stays_as_it_is():
     image = np.zeros((5, 10000, 3), np.uint8)
     assert shrink_to_window(image) is image
 
 
-def test_what_is_drawn_grows_with_what_the_window_shrinks():
+def test_drawings_grow_as_much_as_the_window_shrinks():
     for shape, zoom in (((90, 90), 1), ((680, 1200), 2), ((1360, 300), 2)):
         assert window_zoom(np.zeros((*shape, 3), np.uint8)) == zoom
 
@@ -167,7 +186,7 @@ def test_a_folder_gets_a_file_for_each_source(tmp_path):
 
 @pytest.mark.parametrize("action", ["q", "Escape", "close"])
 @pytest.mark.timeout(60)
-def test_the_window_ends_with_q_escape_or_its_closing(action, screen):
+def test_q_escape_or_closing_the_window_ends_it(action, screen):
     user = threading.Thread(target=screen.act, args=[TITLE, action])
     with window("image") as show:
         user.start()
@@ -176,9 +195,88 @@ def test_the_window_ends_with_q_escape_or_its_closing(action, screen):
 
 
 @pytest.mark.timeout(60)
-def test_the_window_shows_at_most_600_pixels(screen):
+def test_the_window_is_at_most_600_pixels_wide(screen):
     with window("video") as show:
         assert show(picture(300, 900)) is True
         cv2.waitKey(300)
         assert cv2.getWindowImageRect(TITLE)[2:] == (600, 200)
         assert show(picture(200, 300)) is True
+
+
+@pytest.mark.parametrize("size", [(90, 130), (480, 600), (1080, 1920)])
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)])
+def test_labels_stay_inside_the_image(size, place):
+    """The text must be as large as it is alone, so nothing of it is cut off."""
+    height, width = size
+    side = height // 3
+    top, left = round(place[0] * (height - side)), round(place[1] * (width - side))
+    face = Face(left, top, left + side, top + side, 1.0)
+    image = np.zeros((height, width, 3), np.uint8)
+    draw(image, predict(face, "fake", 0.01235, 0.98765))
+    zoom = max(1.0, width / 600)
+    text_size, _ = cv2.getTextSize(
+        "fake: 0.9876", cv2.FONT_HERSHEY_SIMPLEX, 0.5 * zoom, round(zoom)
+    )
+    white = np.argwhere((image > 250).all(axis=2))
+    extent = white.max(axis=0) - white.min(axis=0)
+    # OpenCV 5 draws less than it says.
+    least = (0.9, 0.8) if cv2.__version__ < "5" else (0.7, 0.65)
+    assert extent[1] > least[0] * text_size[0]
+    assert extent[0] > least[1] * text_size[1]
+
+
+@pytest.mark.parametrize(
+    ("label", "color"),
+    [("real", GREEN), ("unsure", AMBER), ("fake", RED), ("mask", RED)],
+)
+def test_the_color_tells_real_faces_unsure_ones_and_attacks_apart(label, color):
+    image = np.zeros((90, 130, 3), np.uint8)
+    draw(image, predict(Face(20, 40, 60, 80, 1.0), label))
+    assert image[79, 40].tolist() == list(color)
+
+
+def test_while_collecting_the_keys_and_the_counts_are_drawn(tmp_path):
+    labels = Labels(["fake", "real"])
+    faces = [Face(20, 20, 60, 60, 0.9), Face(200, 20, 240, 60, 0.9)]
+    collector = Collector(tmp_path, labels, "res10", (0.5, 0.5), by_key=True)
+    frame = picture(200, 300, 0)
+    with closing(collector):
+        collector.see(frame, [predict(faces[0], "real"), predict(faces[1], "fake")])
+        draw_collecting(frame.image, collector)
+    drawn = frame.image.max(axis=2) > 250
+    for face in faces:  # below each box, the key that saves it
+        assert drawn[face.bottom : face.bottom + 20, face.left :][:, :60].any()
+    assert drawn[180:].any()
+    assert not drawn[85:170].any()
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_log_has_a_line_for_every_face_and_grows(ending, tmp_path):
+    path = tmp_path / "logs" / f"log.{ending}"
+    frame = Frame(np.zeros((9, 9, 3), np.uint8), "anna, real", 16, 0.6404, 25.0)
+    for label in ("real", "fake"):  # a second run adds to the first
+        with closing(FaceLog(path, ["fake", "real"])) as log:
+            log.add(frame, predict(Face(1, 2, 30, 40, 0.75), label, 0.25))
+    with path.open(newline="") as file:
+        if ending == "csv":
+            rows = list(csv.DictReader(file))
+        else:
+            rows = [json.loads(line) for line in file]
+    expected = {"source": "anna, real", "frame": 16, "time": 0.64, "track": 7}
+    expected |= {"left": 1, "top": 2, "right": 30, "bottom": 40, "confidence": 0.75}
+    expected |= {"p_fake": 0.75, "p_real": 0.25, "score": 0.25}
+    for row, label in zip(rows, ("real", "fake"), strict=True):
+        wanted = expected | {"decision": label}
+        if ending == "csv":
+            wanted = {name: str(value) for name, value in wanted.items()}
+        assert row == wanted
+
+
+def test_a_log_of_another_name_or_of_other_columns_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"its name must end in \.csv or \.jsonl"):
+        FaceLog(tmp_path / "log.txt", ["fake", "real"])
+    path = tmp_path / "log.csv"
+    path.write_text("other,columns\n")
+    with pytest.raises(UserError, match="it has other columns"):
+        FaceLog(path, ["fake", "real"])
+    assert path.read_text() == "other,columns\n"

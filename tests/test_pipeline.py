@@ -3,11 +3,10 @@ import liveness_demo
 import train
 from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.dataset import load_dataset
-from pyimagesearch.faces import Detectors
-from pyimagesearch.images import read_image
+from pyimagesearch.faces import DetectorPool, preprocess, scale
+from pyimagesearch.frames import read_image
+from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
-from pyimagesearch.preprocessing import preprocess, scale
-from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ def run(command, *arguments):
 
 
 @pytest.mark.parametrize("margin", [0, 0.5])
-def test_a_face_is_the_same_all_the_way(
+def test_training_and_demo_see_the_same_pixels_of_a_face(
     margin, videos, detector_folder, tmp_path, monkeypatch, capsys
 ):
     """Gather, train and demo, as commands; the demo is not told the margin."""
@@ -41,7 +40,7 @@ def test_a_face_is_the_same_all_the_way(
     spying = network._replace(predict=lambda x: seen.append(x) or network.predict(x))
     dataset = load_dataset(tmp_path / "dataset")
     trained_on = dict(zip(dataset.paths, dataset.crops, strict=True))
-    classifier = FaceClassifier(spying, labels, Detectors(detector_folder))
+    classifier = FaceClassifier(spying, labels, DetectorPool(detector_folder))
     for frame in open_frames(str(videos / "real.mp4"), skip=8):
         classifier(frame.image, frame.time)
         path = tmp_path / "dataset" / "real" / f"real_{frame.number:06d}.png"

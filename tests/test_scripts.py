@@ -1,4 +1,4 @@
-"""What holds of all three commands."""
+"""What is true of all three commands."""
 
 import re
 import subprocess
@@ -66,7 +66,6 @@ GATHER = ["-i", "a", "-o", "b"]
         ("liveness_demo", ["--threshold", "0.7", "0.3"]),
         ("liveness_demo", ["--threshold", "0.1", "0.2", "0.3"]),
         ("liveness_demo", ["--threshold", "2"]),
-        ("liveness_demo", ["--threshold", "0.5", "--report", "r.json"]),
         ("liveness_demo", ["unknown"]),
     ],
 )

@@ -1,49 +1,266 @@
 import os
 import signal
 import threading
-from collections import Counter
 from contextlib import closing
 
+from pyimagesearch import training
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.dataset import load_dataset
+from pyimagesearch.faces import scale
 from pyimagesearch.livenessnet import LivenessNet
-from pyimagesearch.preprocessing import scale
 from pyimagesearch.training import (
     STATISTICS_CROPS,
+    VALIDATIONS,
     Control,
-    FusedAdam,
-    FusedBatchNormalization,
-    FusedDropout,
-    Validation,
-    augmented_batches,
-    fuse,
-    prepare,
+    draw_order,
+    make_batches,
+    one_hot,
     reestimate_batch_norm,
     run_in_threads,
     seeded,
+    share_of_sources,
+    validation_epochs,
 )
+from train import RECIPES
 
 import cv2
 import numpy as np
 import pytest
+from datasets import make_labels, random_dataset
+from keras.src.legacy.preprocessing.image import apply_affine_transform
 
 layers = keras.layers
 IMAGES = np.random.default_rng(0).random((64, 16, 16, 3), np.float32)
 TARGETS = np.eye(2, dtype=np.float32)[np.random.default_rng(1).integers(0, 2, 64)]
+STEADY, TUTORIAL = RECIPES["steady"], RECIPES["tutorial"]
 
 
-@pytest.fixture(scope="module")
-def data(dataset):
-    return prepare(load_dataset(dataset))
+def test_all_of_a_batch_is_warped_as_image_data_generator_warps_each():
+    rng = np.random.default_rng(0)
+    noise = rng.random((32, 32, 3), np.float32)
+    image = cv2.GaussianBlur(noise, (5, 5), 1)
+    for mirror in (False, True):
+        degrees, shear = rng.uniform(-20, 20), rng.uniform(-15, 15)
+        tx, ty = rng.uniform(-6, 6, 2)
+        zx, zy = rng.uniform(0.85, 1.15, 2)
+        expected = apply_affine_transform(
+            image.copy(),
+            theta=degrees,
+            tx=tx,
+            ty=ty,
+            shear=shear,
+            zx=zx,
+            zy=zy,
+            row_axis=0,
+            col_axis=1,
+            channel_axis=2,
+            fill_mode="nearest",
+            order=1,
+        )
+        if mirror:
+            expected = expected[:, ::-1]
+        values = (np.deg2rad(degrees), ty, tx, np.deg2rad(shear), zy, zx)
+        parameters = [np.array([value, 0]) for value in values[:4]]
+        parameters += [np.array([value, 1]) for value in values[4:]]
+        transforms = training.affine_transforms(
+            *parameters, np.array([mirror, False]), 32, 32
+        )
+        warped, same = training.warp(np.stack([image, image]), transforms)
+        np.testing.assert_allclose(warped, expected, atol=1e-5)
+        np.testing.assert_allclose(same, image, atol=1e-6)
 
 
-def build(seed=0, **convolution):
+def test_augmentation_follows_its_seed_and_stays_in_range(dataset):
+    images = scale(load_dataset(dataset).crops[:8])
+
+    def augment(seed):
+        rng = np.random.default_rng(seed)
+        return training.warp(images, training.random_transforms(rng, 8, 32, 32))
+
+    first = augment(1).numpy()
+    np.testing.assert_array_equal(first, augment(1))
+    assert not np.array_equal(first, augment(2))
+    assert not np.array_equal(first[0], first[1])
+    assert first.shape == images.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_shares_make_the_sources_of_a_class_count_the_same(seed):
+    labels, sources = random_dataset(np.random.default_rng(seed))
+    shares = share_of_sources(labels, sources)
+    assert shares.min() > 0
+    for label in set(labels):
+        own = labels == label
+        assert shares[own].sum() == pytest.approx(own.sum())
+        sums = [shares[own & (sources == name)].sum() for name in set(sources[own])]
+        assert sums == pytest.approx([sums[0]] * len(sums))
+
+
+def random_shares(rng):
+    """Draw the sources of a class's crops, one after the other, and their shares."""
+    sizes = rng.integers(1, 60, rng.integers(1, 8))
+    sources = np.repeat(np.arange(len(sizes)), sizes)
+    return sources, share_of_sources(np.full(len(sources), "real"), sources)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_epoch_of_equal_shares_has_every_crop_once_in_another_order(seed):
+    rng = np.random.default_rng(seed)
+    crops = np.sort(rng.choice(1000, rng.integers(1, 200), replace=False))
+    steps, size = rng.integers(1, 60), rng.integers(1, 20)
+    order = draw_order(rng, crops, np.ones(len(crops)), steps, size)
+    assert order.shape == (steps, size)
+    flat = order.ravel()
+    epochs = [flat[i : i + len(crops)] for i in range(0, len(flat), len(crops))]
+    for epoch in epochs[:-1]:
+        np.testing.assert_array_equal(np.sort(epoch), crops)
+    assert set(epochs[-1]) <= set(crops)
+    assert len(set(epochs[-1])) == len(epochs[-1])
+    if len(crops) > 20 and len(epochs) > 2:
+        assert not np.array_equal(epochs[0], epochs[1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_an_epoch_of_weighted_sources_each_comes_as_often(seed):
+    rng = np.random.default_rng(seed)
+    sources, shares = random_shares(rng)
+    n = len(sources)
+    (epoch,) = draw_order(rng, np.arange(n), shares, 1, n)
+    counts = np.bincount(sources[epoch])
+    assert counts.sum() == n
+    # As equal as possible: n may not be divisible by the number of sources.
+    assert np.abs(counts - n / len(counts)).max() < 1
+    # A source's own crops come as often as each other.
+    for source in range(len(counts)):
+        own = np.bincount(epoch, minlength=n)[sources == source]
+        assert np.ptp(own) <= 1
+
+
+def test_over_many_epochs_a_crop_comes_as_often_as_its_share_says():
+    rng = np.random.default_rng(0)
+    sources, shares = random_shares(rng)
+    n = len(sources)
+    order = draw_order(rng, np.arange(n), shares, 400, n)
+    counts = np.bincount(order.ravel(), minlength=n) / 400
+    np.testing.assert_allclose(counts, shares, atol=0.12)
+
+
+def test_the_order_follows_its_seed():
+    def draw(seed):
+        return draw_order(np.random.default_rng(seed), np.arange(50), np.ones(50), 9, 8)
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+
+
+def test_targets_are_one_hot_with_the_classes_in_alphabetical_order():
+    targets = one_hot(np.array(["real", "fake", "real", "print"]))
+    assert targets.dtype == np.float32
+    assert targets.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]]
+
+
+def draw_batches(labels, sources, train, recipe, steps, seed=0):
+    """Make batches of 8x8 crops, each of one colour that is its index.
+
+    However such a crop is warped, its colour stays. Returns the indices, targets and
+    weights, each with a row for every crop of every batch.
+    """
+    colors = np.arange(len(labels), dtype=np.uint8)
+    crops = tf.constant(np.tile(colors[:, None, None, None], (1, 8, 8, 3)))
+    arguments = crops, one_hot(labels), sources, train, recipe, steps, seed
+    batches = list(make_batches(*arguments))
+    assert len(batches) == steps
+    for images, *_ in batches:
+        assert images.dtype == np.float32
+        assert images.shape == (recipe.batch_size, 8, 8, 3)
+    images, targets, weights = (
+        np.concatenate([tensor.numpy() for tensor in tensors])
+        for tensors in zip(*batches, strict=True)
+    )
+    means = images.mean(axis=(1, 2, 3)) * 255
+    np.testing.assert_allclose(means, means.round(), atol=1e-3)
+    return means.round().astype(int), targets, weights
+
+
+@pytest.mark.parametrize("class_weighted", [False, True])
+def test_batches_have_the_training_crops_with_their_targets_and_weights(class_weighted):
+    labels, sources = make_labels(real={"a": 30}, fake={"b": 6}, mask={"c": 4})
+    train = np.arange(2, 38)  # 28 real, 6 fake, 2 mask
+    recipe = TUTORIAL._replace(batch_size=4, class_weighted=class_weighted)
+    crops, targets, weights = draw_batches(labels, sources, train, recipe, 18)
+    for epoch in (crops[:36], crops[36:]):
+        assert sorted(epoch) == list(train)
+    np.testing.assert_array_equal(targets, one_hot(labels)[crops])
+    counts = {"real": 28, "fake": 6, "mask": 2}
+    expected = [12 / counts[name] if class_weighted else 1 for name in labels[crops]]
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_classes_weigh_the_same_and_a_crop_weighs_one_on_average(seed):
+    counts = np.random.default_rng(seed).integers(1, 80, 3).tolist()
+    sizes = zip(["real", "fake", "print"], counts, strict=True)
+    labels, sources = make_labels(**{label: {"a": size} for label, size in sizes})
+    train = np.arange(len(labels))
+    recipe = TUTORIAL._replace(batch_size=len(labels), class_weighted=True)
+    crops, _, weights = draw_batches(labels, sources, train, recipe, 1)
+    sums = [weights[labels[crops] == label].sum() for label in set(labels[crops])]
+    assert sums == pytest.approx([sums[0]] * len(sums), rel=1e-5)
+    assert weights.mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_crops_of_small_sources_are_drawn_more_often_if_the_recipe_says_so():
+    labels, sources = make_labels(real={"a": 40, "b": 4}, fake={"c": 20, "d": 5})
+    shares = {}
+    for weighted in (False, True):
+        recipe = TUTORIAL._replace(batch_size=69, source_weighted=weighted)
+        crops, _, _ = draw_batches(labels, sources, np.arange(69), recipe, 40)
+        shares[weighted] = [np.mean(sources[crops] == name) * 69 for name in "abcd"]
+    assert shares[False] == pytest.approx([40, 4, 20, 5])
+    assert shares[True] == pytest.approx([22, 22, 12.5, 12.5], abs=0.5)
+
+
+def test_a_crop_is_warped_in_another_way_every_time_and_the_seed_says_how(dataset):
+    data = load_dataset(dataset)
+    crops, targets = tf.constant(data.crops), one_hot(data.labels)
+
+    def views(seed):
+        recipe = TUTORIAL._replace(batch_size=2)
+        train = np.array([3, 70])
+        batches = make_batches(crops, targets, data.sources, train, recipe, 3, seed)
+        return np.concatenate([images.numpy() for images, *_ in batches])
+
+    first = views(0)
+    assert len(np.unique(first.reshape(6, -1), axis=0)) == 6
+    assert first.min() >= 0
+    assert first.max() <= 1
+    np.testing.assert_array_equal(first, views(0))
+    assert not np.array_equal(first, views(1))
+
+
+def test_the_learning_rate_falls_to_nothing_or_as_in_the_tutorials_keras():
+    steps = 7
+    last = STEADY.epochs * steps
+    rates = [float(training.learning_rate(STEADY, steps)(n)) for n in range(last + 1)]
+    assert rates[0] == pytest.approx(STEADY.learning_rate)
+    assert rates[last // 2] == pytest.approx(STEADY.learning_rate / 2)
+    assert rates[last] == pytest.approx(0, abs=1e-9)
+    assert rates == sorted(rates, reverse=True)
+    rate = training.learning_rate(TUTORIAL, steps)
+    for step in (0, 1, 1000):  # Adam(1e-4, decay=1e-4 / 50) of Keras 2
+        expected = 1e-4 / (1 + 1e-4 / 50 * step)
+        assert float(rate(step)) == pytest.approx(expected, rel=1e-6)
+
+
+def build(seed=0):
     """A network with every kind of layer that LivenessNet has, but small."""
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [
             layers.Input((16, 16, 3)),
-            layers.Conv2D(4, (3, 3), padding="same", **convolution),
+            layers.Conv2D(4, (3, 3), padding="same"),
             layers.Activation("relu"),
             layers.BatchNormalization(momentum=0.5),
             layers.MaxPooling2D((4, 4)),
@@ -56,11 +273,10 @@ def build(seed=0, **convolution):
     )
 
 
-def fit(model, optimizer=None, epochs=2, **options):
-    """Compile and fit on IMAGES; returns Keras' history."""
-    model.compile(
-        loss="categorical_crossentropy", optimizer=optimizer or FusedAdam(1e-2)
-    )
+def fit(model, epochs=2, **options):
+    """Compile and fit on IMAGES, 4 steps an epoch; returns Keras' history."""
+    optimizer = keras.optimizers.Adam(1e-2)
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
     options = {"batch_size": 16, "shuffle": False, "verbose": 0} | options
     return model.fit(IMAGES, TARGETS, epochs=epochs, **options).history
 
@@ -69,230 +285,34 @@ def copy_weights(model):
     return [weight.numpy().copy() for weight in model.weights]
 
 
-def assert_like(weights, others, tolerance=3e-5):
-    # Not each weight: Adam makes a step of rounding errors where there is no gradient.
-    for own, other in zip(weights, others, strict=True):
-        assert np.abs(own - other).mean() < tolerance
-
-
-def randomize_statistics(model):
-    for variable in model.non_trainable_variables:
-        if variable.path.endswith(("mean", "variance")):
-            variable.assign(np.random.default_rng(1).random(variable.shape) + 0.1)
-
-
-def test_fusing_keeps_the_network_and_leaves_the_model_alone():
-    model = LivenessNet.build(32, 32, 3, 3)
-    randomize_statistics(model)
+def test_the_momentum_is_that_of_every_batch_normalization_and_nothing_else():
+    model = build()
     before = copy_weights(model)
-    fused = fuse(model)
-    images = np.random.default_rng(0).random((5, 32, 32, 3), np.float32)
-    np.testing.assert_array_equal(fused(images, training=False), model(images))
-    fused.trainable_weights[0].assign_add(fused.trainable_weights[0])
+    training.set_batch_norm_momentum(model, 0.25)
+    norms = [x for x in model.layers if isinstance(x, layers.BatchNormalization)]
+    assert [norm.momentum for norm in norms] == [0.25, 0.25]
+    norms[1](np.full((4, 8), 8, np.float32), training=True)
+    np.testing.assert_allclose(norms[1].moving_mean, 0.75 * 8)
+    norms[1].moving_mean.assign(np.zeros(8))
+    norms[1].moving_variance.assign(np.ones(8))
     for weight, old in zip(copy_weights(model), before, strict=True):
         np.testing.assert_array_equal(weight, old)
-    kinds = Counter(type(layer) for layer in fused.layers)
-    assert kinds[FusedBatchNormalization] == 5
-    assert kinds[FusedDropout] == 3
-    assert layers.BatchNormalization not in kinds
-    assert FusedBatchNormalization not in {type(layer) for layer in model.layers}
 
 
-def test_fusing_keeps_the_momentum_of_the_statistics_or_sets_another():
-    def read(model):
-        norms = (layers.BatchNormalization,)
-        return [x.momentum for x in model.layers if isinstance(x, norms)]
-
-    assert read(fuse(build())) == [0.5, 0.5]
-    assert read(fuse(build(), 0.9)) == [0.9, 0.9]
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_the_steps_are_those_of_keras(weighted):
-    """Its own Adam and batch normalization come to the same network."""
-    weights = np.array([0.5, 2], np.float32)[TARGETS.argmax(axis=1)]
-    options = {"sample_weight": weights} if weighted else {}
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
-    ours, theirs = fuse(build()), build()
-    losses = [
-        fit(model, kind(schedule), batch_size=32, **options)["loss"]
-        for model, kind in ((ours, FusedAdam), (theirs, keras.optimizers.Adam))
-    ]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
-    assert_like(copy_weights(ours), copy_weights(theirs), 2e-4)
+def batches_of(dataset, train):
+    """Make 60 batches of ten crops."""
+    data = load_dataset(dataset)
+    crops, targets = tf.constant(data.crops), one_hot(data.labels)
+    recipe = TUTORIAL._replace(batch_size=10)
+    return make_batches(crops, targets, data.sources, train, recipe, 60, 0)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3},
-        {"clipnorm": 0.1},
-        {"weight_decay": 0.1},
-        {"amsgrad": True},
-    ],
-    ids=str,
-)
-def test_an_option_of_adam_does_what_it_does_in_keras(options):
-    results = []
-    for kind in (FusedAdam, keras.optimizers.Adam):
-        variables = [keras.Variable(np.ones(shape)) for shape in [(3,), (2, 2)]]
-        optimizer = kind(0.1, **options)
-        rng = np.random.default_rng(0)
-        for step in range(6):
-            gradients = [rng.normal(size=v.shape) / (1 + step) for v in variables]
-            optimizer.apply([tf.constant(g, tf.float32) for g in gradients], variables)
-        results.append([variable.numpy() for variable in variables])
-    for own, other in zip(*results, strict=True):
-        np.testing.assert_allclose(own, other, rtol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(8, 4, 4, 3), (32, 5, 7, 1), (8, 6)])
-def test_a_batch_is_normalized_as_keras_does(shape):
-    values = np.random.default_rng(0).normal(2, 3, shape).astype(np.float32)
-    ours, theirs = (
-        kind(momentum=0.5)
-        for kind in (FusedBatchNormalization, layers.BatchNormalization)
-    )
-    for training_now in (True, True, False):
-        np.testing.assert_allclose(
-            ours(values, training=training_now),
-            theirs(values, training=training_now),
-            atol=0.05 if not training_now else 1e-4,
-        )
-    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-4)
-    # The fused variance is that of a sample, n - 1 in its denominator.
-    n = values[..., 0].size
-    np.testing.assert_allclose(
-        ours.moving_variance, theirs.moving_variance, rtol=1.5 / (n - 1)
-    )
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"rate": 0.25},
-        {"rate": 0.5, "noise_shape": (8, 1)},
-        {"rate": 0},
-        {"rate": 1},
-    ],
-    ids=str,
-)
-def test_dropout_drops_what_keras_drops(options):
-    ours, theirs = (kind(seed=3, **options) for kind in (FusedDropout, layers.Dropout))
-    values = tf.constant(np.random.default_rng(0).normal(2, 3, (8, 50)), tf.float32)
-    for training_now in (True, True, False):
-        np.testing.assert_array_equal(
-            ours(values, training=training_now), theirs(values, training=training_now)
-        )
-
-
-@pytest.mark.parametrize(
-    "options", [{"scale": False}, {"center": False}, {"axis": 1}, {"epsilon": 0.1}]
-)
-def test_a_batch_normalization_with_options_is_keras_own(options):
-    def build():
-        return keras.Sequential(
-            [layers.Input((4, 6, 3)), layers.BatchNormalization(**options)]
-        )
-
-    model = build()
-    fused = fuse(model)
-    values = np.random.default_rng(0).normal(2, 3, (8, 4, 6, 3)).astype(np.float32)
-    np.testing.assert_allclose(
-        fused(values, training=True), model(values, training=True), atol=1e-4
-    )
-
-
-def test_a_regularizers_loss_is_in_the_training_loss():
-    plain, regularized = build(), build(kernel_regularizer=keras.regularizers.L2(0.5))
-    assert_like(copy_weights(plain), copy_weights(regularized), 1e-9)
-    kernel = plain.layers[0].kernel.numpy()
-    losses = []
-    for model in (plain, regularized):
-        still = keras.optimizers.SGD(0.0)  # so that the weights stay what they are
-        losses += fit(fuse(model), still, epochs=1)["loss"]
-    assert losses[1] - losses[0] == pytest.approx(0.5 * (kernel**2).sum(), rel=1e-4)
-
-
-def test_a_regularizer_pulls_at_the_weights():
-    norms = []
-    for options in ({}, {"kernel_regularizer": keras.regularizers.L2(10.0)}):
-        model = fuse(build(**options))
-        fit(model, epochs=10)
-        norms.append(float(np.abs(model.layers[0].kernel).sum()))
-    assert norms[1] < 0.7 * norms[0]
-
-
-def test_frozen_layers_stay_as_they_are():
-    model = build()
-    randomize_statistics(model)
-    for layer in model.layers[:3]:  # convolution, ReLU, batch normalization
-        layer.trainable = False
-    fused = fuse(model)
-    before = [copy_weights(layer) for layer in fused.layers]
-    fit(fused)
-    changed = [
-        any(
-            not np.array_equal(old, new)
-            for old, new in zip(weights, copy_weights(layer), strict=True)
-        )
-        for weights, layer in zip(before, fused.layers, strict=True)
-        if layer.weights
-    ]
-    # The convolution, its batch normalization; then dense, its own, dense.
-    assert changed == [False, False, True, True, True]
-
-
-def test_a_frozen_batch_normalization_uses_its_statistics():
-    model = keras.Sequential([layers.Input((4, 4, 3)), layers.BatchNormalization()])
-    randomize_statistics(model)
-    model.layers[0].trainable = False
-    images = IMAGES[:, :4, :4]
-    np.testing.assert_allclose(
-        fuse(model)(images, training=True), model(images, training=False), atol=1e-6
-    )
-
-
-def test_another_optimizer_learns_as_it_does_in_keras():
-    weights = []
-    for model in (fuse(build()), build()):
-        fit(model, keras.optimizers.SGD(0.05, momentum=0.9))
-        weights.append(copy_weights(model))
-    assert_like(*weights, 1e-3)
-    assert np.abs(weights[0][0] - build().weights[0]).mean() > 1e-3
-
-
-def test_a_callback_is_called_and_may_end_the_training():
-    class Callback(keras.callbacks.Callback):
-        batches = 0
-
-        def on_train_batch_end(self, batch, logs):
-            self.batches += 1
-
-        def on_epoch_end(self, epoch, logs):
-            logs["own"] = epoch
-            self.model.stop_training = epoch == 2
-
-    callback = Callback()
-    history = fit(fuse(build()), epochs=9, callbacks=[callback])
-    assert callback.batches == 3 * 4
-    assert history["own"] == [0, 1, 2]
-
-
-def batches_of(data, indices, size=10):
-    rng = np.random.default_rng(0)
-    order = np.resize(indices, (60, size))
-    weights = np.ones(len(data.labels), np.float32)
-    return augmented_batches(data.crops, data.targets, weights, order, rng)
-
-
-def test_the_statistics_become_those_of_augmented_crops(data):
+def test_the_statistics_become_those_of_augmented_crops(dataset):
     with seeded(0):
         model = LivenessNet.build(32, 32, 3, 2)
-    batches = batches_of(data, np.arange(len(data.labels)))
+    batches = batches_of(dataset, np.arange(120))
     reestimate_batch_norm(model, batches)
-    # As many crops as it looks at, in batches of ten.
+    # As many crops as it uses, in batches of ten.
     images = np.concatenate([x for x, *_ in batches.take(-(-STATISTICS_CROPS // 10))])
     # What batch normalization does to these very images as one batch, in training.
     values = tf.constant(images)
@@ -303,67 +323,24 @@ def test_the_statistics_become_those_of_augmented_crops(data):
     np.testing.assert_allclose(model(images, training=False), values, atol=1e-3)
 
 
-def test_the_statistics_of_a_frozen_layer_stay(data):
+def test_the_statistics_of_a_frozen_layer_stay(dataset):
     with seeded(0):
         model = LivenessNet.build(32, 32, 3, 2)
     model.layers[2].trainable = False
-    reestimate_batch_norm(model, batches_of(data, np.arange(10)))
+    reestimate_batch_norm(model, batches_of(dataset, np.arange(10)))
     assert not np.any(model.layers[2].moving_mean)
     assert np.any(model.layers[5].moving_mean)
 
 
-def test_the_data_of_a_training_are_the_datasets(dataset):
-    crops = load_dataset(dataset)
-    data = prepare(crops)
-    np.testing.assert_array_equal(data.crops, crops.crops)
-    assert data.targets.shape == (120, 2)
-    assert data.targets.dtype == np.float32
-    names = np.array(["fake", "real"])[data.targets.argmax(axis=1)]
-    assert names.tolist() == data.labels.tolist() == crops.labels.tolist()
-    assert data.targets.sum(axis=1).tolist() == [1] * 120
-
-
-def watch(data, indices, epochs=1):
-    """Let a network be watched that learns nothing; returns what was measured."""
-    with seeded(0):
-        model = LivenessNet.build(32, 32, 3, 2)
-    validation = Validation(data, indices)
-    validation.set_model(model)
-    validation.set_params({"epochs": epochs})
-    validation.on_train_begin()
-    logs = [{"loss": 1.0} for _ in range(epochs)]
-    for epoch in range(epochs):
-        validation.on_epoch_end(epoch, logs[epoch])
-    return model, validation, logs
-
-
-def test_held_out_crops_are_measured_as_keras_measures_them(data):
-    indices = np.array([3, 50, 70, 119])
-    model, validation, (logs,) = watch(data, indices)
-    images, targets = scale(data.crops.numpy()[indices]), data.targets[indices]
-    np.testing.assert_allclose(validation.predict(indices), model(images), atol=1e-6)
-    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
-    loss, accuracy = model.evaluate(images, targets, verbose=0)
-    assert logs == {
-        "loss": 1.0,
-        "val_loss": pytest.approx(loss, rel=1e-4),
-        "val_accuracy": pytest.approx(accuracy),
-    }
-
-
-@pytest.mark.parametrize("epochs", [1, 3, 10, 11, 25, 400])
-def test_held_out_crops_are_measured_some_times_and_in_the_end(epochs, data):
-    _, _, logs = watch(data, np.arange(4), epochs)
-    measured = [log["val_loss"] is not None for log in logs]
-    assert measured[-1]
-    assert min(epochs, 5) <= sum(measured) <= 11
-    assert measured == [log["val_accuracy"] is not None for log in logs]
-
-
-def test_no_held_out_crops_are_never_measured(data):
-    _, validation, logs = watch(data, np.arange(0), 2)
-    assert logs == [{"loss": 1.0, "val_loss": None, "val_accuracy": None}] * 2
-    assert validation.predict(np.arange(0)).shape == (0, 2)
+def test_held_out_crops_are_classified_ten_times_and_after_the_last_epoch():
+    for epochs in range(1, 201):
+        chosen = validation_epochs(epochs)
+        assert chosen == sorted(set(chosen))
+        assert chosen[0] >= 1
+        assert chosen[-1] == epochs
+        assert len(chosen) == min(epochs, VALIDATIONS) <= 10
+        assert all(type(epoch) is int for epoch in chosen)
+        assert np.ptp(np.diff([0, *chosen])) <= 1  # evenly spread
 
 
 class Bar:
@@ -388,6 +365,30 @@ def test_a_training_ends_after_the_step_in_which_its_event_is_set(at, steps, epo
     control = Control(bar, stop)
     fit(build(), epochs=3, callbacks=[control])
     assert (bar.steps, control.epochs) == (steps, epochs)
+    assert control.interrupted == (at is not None)
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
+def test_a_training_that_a_callback_ends_is_not_interrupted(hook):
+    class Callback(keras.callbacks.Callback):
+        def end(self, number, logs=None):
+            self.model.stop_training = number == 1
+
+    callback = Callback()
+    setattr(callback, hook, callback.end)
+    control = Control(Bar(), threading.Event())
+    fit(build(), epochs=9, callbacks=[callback, control])
+    assert not control.interrupted
+    assert control.epochs == (2 if hook == "on_epoch_end" else 1)
+
+
+def test_the_epochs_with_a_validation_are_listed():
+    control = Control(Bar(), threading.Event())
+    options = {"validation_data": (IMAGES, TARGETS), "validation_freq": [2, 5]}
+    history = fit(build(), epochs=5, callbacks=[control], **options)
+    assert control.validated == [2, 5]
+    assert len(history["val_loss"]) == 2
+    assert len(history["loss"]) == 5
 
 
 def test_a_training_is_traced_once():
@@ -403,9 +404,7 @@ def test_a_training_is_traced_once():
     model = keras.Sequential([*build().layers, Traced()])
     model.build((None, 16, 16, 3))
     before = Traced.count
-    control = Control(Bar(), threading.Event())
-    model.compile(FusedAdam(), "categorical_crossentropy", metrics=["accuracy"])
-    model.fit(IMAGES, TARGETS, epochs=2, verbose=0, callbacks=[control])
+    fit(model, callbacks=[Control(Bar(), threading.Event())])
     assert Traced.count == before + 1
 
 
@@ -416,7 +415,7 @@ def test_jobs_run_in_as_many_threads_as_cores_and_come_in_order(cores, monkeypat
 
     def job(number):
         def run(bar, stop):
-            everybody.wait(60)  # passes if as many are at it
+            everybody.wait(60)  # passes when as many jobs wait here
             threads.add(threading.get_ident())
             bar.update()
             return number
@@ -428,7 +427,7 @@ def test_jobs_run_in_as_many_threads_as_cores_and_come_in_order(cores, monkeypat
     assert len(threads) == cores
 
 
-def test_ctrl_c_sets_the_event_of_all_jobs_and_the_results_come_all_the_same():
+def test_ctrl_c_sets_the_event_of_all_jobs_and_their_results_still_come():
     before = signal.getsignal(signal.SIGINT)
 
     def job(bar, stop):
@@ -476,7 +475,7 @@ def test_weights_follow_the_seed_whichever_thread_draws_them(monkeypatch):
         def job(bar, stop):
             start.wait(60)
             with seeded(seed):
-                return copy_weights(fuse(LivenessNet.build(8, 8, 3, 2)))
+                return copy_weights(LivenessNet.build(8, 8, 3, 2))
 
         return job
 

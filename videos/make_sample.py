@@ -19,8 +19,8 @@ from pathlib import Path
 from pyimagesearch.console import exit_status, info
 from pyimagesearch.fetch import fetch
 from pyimagesearch.frames import Frame
+from pyimagesearch.live import open_frames
 from pyimagesearch.outputs import video_file
-from pyimagesearch.sources import open_frames
 
 import cv2
 import numpy as np

@@ -1,48 +1,41 @@
-"""Focus: how sharp a face is against its surroundings, and how that changes.
+"""Focus: how sharp a face is compared with its surroundings, and how that changes.
 
-A head and the room behind it are at different distances: a lens cannot have both
-sharp. A held picture and what it shows around the face are at the same. Kim, Yu, Kim,
-Ban and Lee, Face liveness detection using variable focusing, 2013, turn the lens
-between two pictures; a webcam does not let us, so this takes what it gives.
+A head and the room behind it are at different distances, and a lens has only one of
+them in focus. A picture that is held up is flat. Kim, Yu, Kim, Ban and Lee, Face
+liveness detection using variable focusing, 2013, refocus between two pictures; a webcam
+cannot, so this compares what is in each frame.
 """
 
-from benchmarks.methods.learning import Described, line
 from benchmarks.methods.samples import Clip
 
 import cv2
 import numpy as np
 
-FLAT = 4.0  # added to contrast, in squared grey levels: the noise of a flat surface
-
-
-def new() -> Described:
-    """Make the method."""
-    return Described(describe, line())
+NOISE = 4.0  # squared grey levels, added to energies: the noise of a flat surface
 
 
 def describe(clip: Clip) -> np.ndarray:
-    """Describe a clip of one frame or more: (4,) float.
+    """Describe a clip: (4,) float64.
 
-    The sharpness of the face, that of the face over that of its surroundings, both in
-    the middle of the clip, and how much each changes from frame to frame.
+    The median log sharpness of the face, that of the face over its surroundings, and
+    the mean change of each from frame to frame.
     """
-    rows = [
-        measure(frame, face)
-        for frame, face in zip(clip.frames, clip.faces, strict=True)
-    ]
+    pairs = zip(clip.frames, clip.faces, strict=True)
+    rows = np.array([measure_sharpness(frame, face) for frame, face in pairs])
     changes = np.abs(np.diff(rows, axis=0)).mean(axis=0) if len(rows) > 1 else (0, 0)
     return np.concatenate([np.median(rows, axis=0), changes])
 
 
-def measure(frame: np.ndarray, face: np.ndarray) -> tuple[float, float]:
-    """Measure the log sharpness of a face, and of it over its surroundings."""
+def measure_sharpness(frame: np.ndarray, face: np.ndarray) -> tuple[float, float]:
+    """Return the log sharpness of a face, and of the face over its surroundings."""
     inside = np.zeros(frame.shape, bool)
     left, top, right, bottom = np.maximum(face, 0).astype(int)
     inside[top : bottom + 1, left : right + 1] = True
-    edges = cv2.Laplacian(frame, cv2.CV_32F)
+    around = inside if inside.all() else ~inside
+    edges = np.square(cv2.Laplacian(frame, cv2.CV_32F))
     own, other = (
-        # The finest detail over all contrast: a dull face may be sharp.
-        np.log((np.square(edges[part]).mean() + FLAT) / (frame[part].var() + FLAT))
-        for part in (inside, ~inside if not inside.all() else inside)
+        # The finest detail over the contrast, as dark faces may be sharp, too.
+        np.log((edges[part].mean() + NOISE) / (frame[part].var() + NOISE))
+        for part in (inside, around)
     )
     return own, own - other

@@ -1,73 +1,69 @@
-"""Movement: what one plane cannot explain of how face and surroundings moved.
+"""Movement of a plane: what one homography cannot explain in the optical flow.
 
-All of a held picture moves as one plane does, by a homography; a head in depth turns
-against itself and moves before its room. Bao, Li, Li and Jiang, A liveness detection
-method for face recognition based on optical flow field, 2009.
+A picture that is held up moves as a plane, whatever the hand does. A head has depth,
+and moves in front of its room. Bao, Li, Li and Jiang, A liveness detection method for
+face recognition based on optical flow field, 2009.
 """
 
-from benchmarks.methods.flow import flow_between, pair_frames
-from benchmarks.methods.learning import Described, line
+from itertools import pairwise
+
 from benchmarks.methods.samples import Clip
 
 import cv2
 import numpy as np
 
-APART = 0.1  # seconds between the two frames of a flow: the faces move a pixel or so
-GRID = 6  # pixels between the points at which the flow is looked at
-CLOSE = 0.5  # pixels within which a movement counts as the plane's
-LEAST = 0.02  # pixels of movement below which there is none: a flow's own error
-
-
-def new() -> Described:
-    """Make the method."""
-    return Described(describe, line())
+APART = 0.1  # seconds between compared frames: a face moves about a pixel
+GRID = 6  # pixels between the points where the flow is sampled
+TOLERANCE = 0.5  # pixels within which a movement belongs to the plane
+FLOW_ERROR = 0.02  # pixels: the flow's own error, added so that logarithms exist
 
 
 def describe(clip: Clip) -> np.ndarray:
-    """Describe the movement of a clip of one frame or more: (2,) float.
+    """Describe a clip: (2,) float64.
 
-    Logarithms of the face's and the surroundings' movement, in pixels, beyond that of
-    the plane that explains the face best. How much either moves is left out: it would
-    be learnt how the hands of the training shook.
+    Log of the movement in pixels that the plane which fits the face best leaves
+    unexplained, in the face and around it. The raw movement is left out: it would tell
+    how the hands in the training footage shook.
     """
-    pairs = pair_frames(
-        list(zip(clip.frames, clip.faces, strict=True)), APART * clip.fps
-    )
-    rows = [measure(before, after, face) for (before, face), (after, _) in pairs]
-    rows = rows or [np.zeros(2)]  # one frame: nothing moves
-    return np.log(np.median(rows, axis=0) + LEAST)
+    rows = [
+        measure_residual(clip.frames[i], clip.frames[j], clip.faces[i])
+        for i, j in pair_frames(len(clip.frames), APART * clip.fps)
+    ]
+    rows = rows or [np.zeros(2)]  # in a single frame, nothing moves
+    return np.log(np.median(rows, axis=0) + FLOW_ERROR)
 
 
-def measure(before: np.ndarray, after: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Measure the root mean squares of `describe` between two frames: (2,) float."""
-    points, moved, inside = sample_flow(flow_between(before, after), face, GRID)
-    left_over = moved - (move_by_plane(points, moved, inside) - points)
-    squares = np.square(left_over).sum(axis=1)
-    return np.array(
-        [
-            np.sqrt(squares[part].mean()) if part.any() else 0.0
-            for part in (inside, ~inside)
-        ]
-    )
+def pair_frames(count: int, apart: float) -> list[tuple[int, int]]:
+    """Return consecutive pairs of frame numbers about so many frames apart."""
+    step = min(max(1, round(apart)), max(1, count - 1))
+    return list(pairwise(range(0, count, step)))
 
 
-def sample_flow(flow: np.ndarray, face: np.ndarray, apart: int) -> tuple:
-    """Give points (n, 2) float32, how each moved, and whether it is the face's."""
-    y, x = (
-        axis.ravel()
-        for axis in np.mgrid[tuple(slice(0, n, apart) for n in flow.shape[:2])]
-    )
+def flow_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the movement of each pixel: (h, w) uint8 -> (h, w, 2) float32 x, y."""
+    # Kroeger and others, Fast optical flow using dense inverse search, 2016.
+    searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return searcher.calc(before, after, None)
+
+
+def measure_residual(before, after, face: np.ndarray) -> np.ndarray:
+    """Return the RMS of the unexplained movement in and around the face: (2,)."""
+    height, width = before.shape
+    y, x = (axis.ravel() for axis in np.mgrid[0:height:GRID, 0:width:GRID])
     left, top, right, bottom = face
     inside = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
-    return np.stack([x, y], axis=1).astype(np.float32), flow[y, x], inside
+    points = np.stack([x, y], axis=1).astype(np.float32)
+    target = points + flow_between(before, after)[y, x]
+    squares = np.square(target - move_with_face(points, target, inside)).sum(axis=1)
+    parts = (inside, ~inside)
+    return np.sqrt([squares[part].mean() if part.any() else 0.0 for part in parts])
 
 
-def move_by_plane(points, moved, inside) -> np.ndarray:
-    """Move all points, (n, 2) float32, as the plane that most of those inside obey."""
-    target = points + moved
+def move_with_face(points, target, inside: np.ndarray) -> np.ndarray:
+    """Move all points, (n, 2) float32, by the homography that most inside obey."""
     if inside.sum() < 4:
         return points
-    view, _ = cv2.findHomography(points[inside], target[inside], cv2.RANSAC, CLOSE)
+    view, _ = cv2.findHomography(points[inside], target[inside], cv2.RANSAC, TOLERANCE)
     if view is None:
         return points
     return cv2.perspectiveTransform(points[:, None], view)[:, 0]

@@ -1,40 +1,25 @@
-"""Texture: local binary patterns of the colours, and a support vector machine.
+"""Texture: local binary patterns of the colour channels.
 
 Boulkenafet, Komulainen and Hadid, Face spoofing detection using colour texture
 analysis, IEEE TIFS 11(8), 2016.
 """
 
-from benchmarks.methods.learning import Described, svm
-
 import cv2
 import numpy as np
 from skimage.feature import local_binary_pattern
 
-SIDE = 64  # pixels: the paper's
-NEIGHBOURS, RADIUS = 8, 1  # the paper's: the ring of pixels that touch a pixel
-PATTERNS = 59  # 58 uniform ones, at most two changes around the ring, and the rest
-COLOURS = (cv2.COLOR_BGR2HSV, cv2.COLOR_BGR2YCrCb)
-
-
-def new() -> Described:
-    """Make the method."""
-    # The histograms as they are: scaled, rare patterns would weigh as common ones do.
-    return Described(describe, svm(scaled=False))
+SIDE = 64  # pixels; the paper's
+NEIGHBOURS, RADIUS = 8, 1  # the paper's: the pixels that touch a pixel
+PATTERNS = 59  # 58 uniform ones (at most two changes around the ring), and all others
 
 
 def describe(crop: np.ndarray) -> np.ndarray:
-    """Count the patterns in each colour channel: (354,) float, shares of the pixels."""
+    """Compute pattern histograms of HSV and YCbCr: (h, w, 3) uint8 BGR -> (354,)."""
     small = cv2.resize(crop, (SIDE, SIDE))
-    planes = [
-        plane for code in COLOURS for plane in cv2.split(cv2.cvtColor(small, code))
-    ]
-    counts = [
-        np.bincount(map_patterns(plane).ravel(), minlength=PATTERNS) for plane in planes
-    ]
-    return np.concatenate(counts) / small[..., 0].size
-
-
-def map_patterns(plane: np.ndarray) -> np.ndarray:
-    """Give each pixel its pattern: (h, w) uint8 in, (h, w) int below PATTERNS out."""
-    patterns = local_binary_pattern(plane, NEIGHBOURS, RADIUS, "nri_uniform")
-    return patterns.astype(int)
+    histograms = []
+    for code in (cv2.COLOR_BGR2HSV, cv2.COLOR_BGR2YCrCb):
+        for channel in cv2.split(cv2.cvtColor(small, code)):
+            patterns = local_binary_pattern(channel, NEIGHBOURS, RADIUS, "nri_uniform")
+            counts = np.bincount(patterns.astype(int).ravel(), minlength=PATTERNS)
+            histograms.append(counts / SIDE**2)
+    return np.concatenate(histograms)

@@ -1,4 +1,4 @@
-"""What the fault tests share: `make test-faults` tries more of everything."""
+"""What the fault tests share; `make test-faults` tries more of everything."""
 
 import os
 import random
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("FAULTS") == "full"
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 # Ends a program with the peak of its memory in kilobytes. Not ru_maxrss, which begins
 # with that of the process that started it.
 PRINT_PEAK = """
@@ -64,7 +64,7 @@ def run(script, *arguments, limit=None):
 
 
 def start_program(program, *arguments, **options):
-    """Start Python on a program that can import ours, and this module."""
+    """Start Python on a program that can import our modules and this one."""
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
@@ -84,7 +84,7 @@ def assert_one_error(done, reason):
 
 
 class Watch:
-    """Notes what a file makes Python do that reading it does not."""
+    """Records what reading a file makes Python do, beyond reading it."""
 
     def __init__(self, *watched):
         self.active, self.seen, self.watched = False, [], watched

@@ -1,4 +1,4 @@
-"""Disks that are full, cannot be written to, or go away."""
+"""Disks that are full, read-only, or go away."""
 
 import re
 import subprocess
@@ -9,7 +9,9 @@ from damage import LINUX, assert_one_error, command, run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no size limit there")
-def test_gather_on_a_full_disk(carphone, detector_folder, tmp_path):
+def test_gathering_on_a_full_disk_leaves_no_half_file(
+    carphone, detector_folder, tmp_path
+):
     arguments = ["-i", carphone, "-o", tmp_path / "out", "-d", detector_folder]
     done = run("gather_examples.py", *arguments, limit=4000)
     assert_one_error(done, "File too large")
@@ -31,7 +33,9 @@ def test_training_on_a_full_disk_keeps_the_old_files(dataset, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no size limit there")
-def test_the_demo_on_a_full_disk(trained, videos, detector_folder, tmp_path):
+def test_the_demo_on_a_full_disk_keeps_the_old_video_and_whole_lines(
+    trained, videos, detector_folder, tmp_path
+):
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", videos / "real.mp4", "--no-display"]
     out = tmp_path / "out.mp4"
@@ -51,7 +55,7 @@ def test_the_demo_on_a_full_disk(trained, videos, detector_folder, tmp_path):
     assert len(lines) > 121
 
 
-def test_a_folder_that_cannot_be_written_to(carphone, detector_folder, tmp_path):
+def test_an_output_that_is_a_file_is_one_line(carphone, detector_folder, tmp_path):
     (tmp_path / "file").touch()
     arguments = ["-i", carphone, "-o", tmp_path / "file", "-d", detector_folder]
     assert_one_error(run("gather_examples.py", *arguments), "File exists")
@@ -71,7 +75,7 @@ def run_mounted(folder, options, *arguments):
 
 
 @LINUX
-def test_a_disk_that_fills_up(carphone, detector_folder, tmp_path):
+def test_a_disk_that_fills_up_keeps_what_was_saved(carphone, detector_folder, tmp_path):
     arguments = ["gather_examples.py", "-i", carphone, "-o", tmp_path, "-s", 1]
     arguments += ["-d", detector_folder]
     done = run_mounted(tmp_path, "size=256k", *arguments)
@@ -85,7 +89,7 @@ def test_a_disk_that_fills_up(carphone, detector_folder, tmp_path):
 @pytest.mark.parametrize(
     "script", ["gather_examples.py", "train.py", "liveness_demo.py"]
 )
-def test_a_disk_that_may_only_be_read(
+def test_a_read_only_disk_is_one_line_before_the_work(
     script, carphone, dataset, trained, detector_folder, tmp_path
 ):
     detector = ["-d", detector_folder, "-i", carphone]
@@ -103,8 +107,10 @@ def test_a_disk_that_may_only_be_read(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="open folders cannot go there")
-def test_a_folder_that_goes_away(videos, detector_folder, tmp_path):
-    """As a memory stick does that is pulled out."""
+def test_a_folder_that_goes_away_is_one_line_and_keeps_whole_crops(
+    videos, detector_folder, tmp_path
+):
+    """As when a memory stick is pulled out."""
     out = tmp_path / "out"
     arguments = ["-i", videos / "real.mp4", "-o", out, "-d", detector_folder, "-s", 1]
     process = subprocess.Popen(

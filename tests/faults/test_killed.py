@@ -11,7 +11,7 @@ import zipfile
 from contextlib import suppress
 
 from pyimagesearch.console import UserError
-from pyimagesearch.images import read_image
+from pyimagesearch.frames import read_image
 from pyimagesearch.labels import load_labels
 from pyimagesearch.models import load_classifier
 
@@ -21,7 +21,7 @@ from damage import LINUX, command, run, start_program, tries
 
 
 @pytest.mark.timeout(900)
-def test_gather_killed_at_any_moment_loses_and_tears_nothing(
+def test_gathering_killed_at_any_moment_loses_and_tears_nothing(
     carphone, detector_folder, tmp_path
 ):
     arguments = ["-i", carphone, "-d", detector_folder, "-s", 2, "-o"]
@@ -85,7 +85,7 @@ def test_saving_killed_at_any_moment_leaves_the_old_file_or_the_new(tmp_path):
         assert len(set(content)) == 1
 
 
-# TensorFlow is imported once, and each training is a fork of this.
+# TensorFlow is imported once; each training is a fork.
 TRAININGS = """
 import os, sys
 import train
@@ -208,7 +208,7 @@ def test_two_trainings_to_one_path_leave_a_network_and_its_labels(dataset, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["l", "m", "p.png"]
     try:
         _, labels = load_classifier(tmp_path / "m", tmp_path / "l")
-    except UserError as error:  # a race of a moment is left, and is noticed
+    except UserError as error:  # a short race remains; it is noticed
         assert "are of different trainings" in str(error)
     else:
         assert labels.classes == ["fake", "real"]
@@ -252,3 +252,18 @@ def test_signals_leave_no_process_behind(trained, videos, detector_folder, tmp_p
         assert process.returncode == status
         assert "saved" in out.splitlines()[-1]
         assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_terminated_training_leaves_no_process_and_no_file(dataset, tmp_path):
+    arguments = ["-d", dataset, "-m", tmp_path / "m", "-l", tmp_path / "l"]
+    arguments += ["-p", tmp_path / "p.png", "--epochs", 10_000]
+    process = subprocess.Popen(
+        command("train.py", *arguments), stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if "training network for 10000 epochs" in line:
+            break
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 143
+    assert list(tmp_path.iterdir()) == []

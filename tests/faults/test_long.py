@@ -1,9 +1,9 @@
-"""Long and large work takes no more memory than short and small."""
+"""Long runs and large inputs take no more memory than short and small ones."""
 
 import os
 from itertools import count
 
-from pyimagesearch.sources import open_frames
+from pyimagesearch.live import open_frames
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from conftest import write_video
 from damage import FULL, LINUX, PRINT_PEAK, start_program, tries
 
-# A stub finds a face, as the real one would take an hour; all else is real.
+# A stub finds the face, as the real detector would take an hour.
 LONG_DEMO = """
 import os, re, sys, threading
 import liveness_demo
@@ -41,10 +41,10 @@ raise SystemExit(liveness_demo.main(sys.argv[2:]))
 
 @LINUX
 @pytest.mark.timeout(900)
-def test_the_demo_over_many_frames_stays_as_it_is(
+def test_the_demo_over_many_frames_leaks_nothing(
     trained, carphone, detector_folder, tmp_path
 ):
-    """Videos of 120 frames, one after the other, and then one that is long."""
+    """Many videos of 120 frames one after another, then one long video."""
     frames = len(tries(6000, 100_080))
     one_after_the_other, long = tmp_path / "short", tmp_path / "long.avi"
     one_after_the_other.mkdir()
@@ -54,7 +54,7 @@ def test_the_demo_over_many_frames_stays_as_it_is(
     write_video(long, [images[number % 120] for number in range(frames // 2)])
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "--no-display"]
-    # Everything is unsure, and so collected, as far as the limit goes.
+    # Everything is unsure, and so collected, up to the limit.
     arguments += ["--threshold", 0, 1, "--collect", tmp_path / "collected"]
     for source in (one_after_the_other, long):
         log = tmp_path / f"{source.stem}.csv"
@@ -75,7 +75,9 @@ def test_the_demo_over_many_frames_stays_as_it_is(
 
 
 @LINUX
-def test_gathering_from_many_files(carphone, detector_folder, tmp_path):
+def test_gathering_from_many_files_takes_little_memory(
+    carphone, detector_folder, tmp_path
+):
     files = len(tries(60, 1000))
     folder = tmp_path / "in"
     folder.mkdir()
@@ -104,19 +106,8 @@ def test_training_on_100_000_crops_within_a_gigabyte_and_a_half(dataset, tmp_pat
             for _ in range(834):  # of each of 60 crops
                 n = next(number)
                 os.link(path, folder / label / f"{label}{n % 20}_{n:06d}.png")
-    arguments = [
-        "-d",
-        folder,
-        "-m",
-        tmp_path / "m",
-        "-l",
-        tmp_path / "l",
-        "--epochs",
-        1,
-        "--folds",
-        2,
-    ]
-    arguments += ["-p", tmp_path / "p.png"]
+    arguments = ["-d", folder, "-m", tmp_path / "m", "-l", tmp_path / "l"]
+    arguments += ["-p", tmp_path / "p.png", "--epochs", 1, "--folds", 2]
     program = "import sys, train\nassert not train.main(sys.argv[1:])\n"
     process = start_program(program + PRINT_PEAK, *arguments)
     out, _ = process.communicate()

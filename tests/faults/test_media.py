@@ -1,4 +1,4 @@
-"""Pictures and videos that are damaged, odd, or made to do harm."""
+"""Images and videos that are damaged, odd, or malicious."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ import pytest
 from damage import LINUX, PRINT_PEAK, run, start_program, tries
 from PIL import Image
 
-# In a process of its own, so that its memory can be told from that of other tests.
+# In a process of its own, so that its memory can be measured.
 READ_DAMAGED_MEDIA = """
 import sys, time
 from pathlib import Path
 from pyimagesearch.console import UserError
-from pyimagesearch.sources import open_frames
+from pyimagesearch.live import open_frames
 from damage import mutate
 
 path = Path(sys.argv[1])
@@ -54,7 +54,7 @@ def test_damaged_media_are_read_or_refused(kind, face_image, carphone, tmp_path)
     assert peak < 1_000_000
 
 
-def test_a_folder_of_odd_files_is_gone_through(
+def test_odd_files_of_a_folder_are_read_or_skipped_with_a_line(
     face_image, carphone, detector_folder, tmp_path
 ):
     folder = tmp_path / "in"
@@ -96,7 +96,7 @@ def test_a_folder_of_odd_files_is_gone_through(
     "name",
     ["with space.mp4", "größe ☃.mp4", "-dash.mp4", "new\nline.mp4", "x" * 200 + ".mp4"],
 )
-def test_odd_names(name, carphone, detector_folder, tmp_path, monkeypatch):
+def test_odd_names_work(name, carphone, detector_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(carphone.read_bytes())
     arguments = [f"--input={name}", "-o", "out", "-d", str(detector_folder)]
@@ -106,8 +106,10 @@ def test_odd_names(name, carphone, detector_folder, tmp_path, monkeypatch):
     assert len((tmp_path / "out" / "crops.csv").read_text().splitlines()) >= 3
 
 
-def test_names_that_differ_in_case_only(carphone, detector_folder, tmp_path):
-    """On a disk that tells them apart; on another, the second is refused."""
+def test_names_that_differ_in_case_only_are_two_files(
+    carphone, detector_folder, tmp_path
+):
+    """On a disk that tells them apart."""
     names = ("Film", "film")
     for name in names:
         (tmp_path / name).mkdir()
@@ -119,7 +121,7 @@ def test_names_that_differ_in_case_only(carphone, detector_folder, tmp_path):
     assert crops == {f"{name}_{n:06d}.png" for name in names for n in (60, 120)}
 
 
-def test_links_that_go_round_and_folders_that_look_like_images(
+def test_circular_links_and_folders_named_like_images_are_ignored(
     carphone, detector_folder, tmp_path
 ):
     folder = tmp_path / "in"
@@ -133,14 +135,14 @@ def test_links_that_go_round_and_folders_that_look_like_images(
 
 
 @LINUX
-def test_a_picture_of_too_many_pixels_is_refused(tmp_path):
+def test_an_image_of_too_many_pixels_is_refused(tmp_path):
     """20 000 x 20 000, all black, in half a megabyte."""
     path = tmp_path / "bomb.png"
     assert cv2.imwrite(str(path), np.zeros((20_000, 20_000), np.uint8))
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pyimagesearch.images import read_image\n"
+        "from pyimagesearch.frames import read_image\n"
         "assert read_image(Path(sys.argv[1])) is None\n"
     )
     process = start_program(program + PRINT_PEAK, path)

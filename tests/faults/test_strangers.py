@@ -1,4 +1,4 @@
-"""Labels and models from strangers: nothing in them is run, nothing else is read."""
+"""Labels and models from strangers: nothing in them is run, no other file is read."""
 
 import io
 import json
@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from pyimagesearch.console import UserError
-from pyimagesearch.detectors import load_detector
+from pyimagesearch.faces import load_detector
 from pyimagesearch.labels import load_labels
 from pyimagesearch.models import load_classifier, load_network
 
@@ -66,7 +66,9 @@ def test_hostile_labels_run_nothing(content, tmp_path, monkeypatch):
     assert not (tmp_path / "owned").exists()
 
 
-def test_a_damaged_or_strange_onnx_never_reaches_opencv(trained, tmp_path, monkeypatch):
+def test_a_damaged_or_unknown_onnx_file_never_reaches_opencv(
+    trained, tmp_path, monkeypatch
+):
     """OpenCV's reader crashes on about one in a hundred of these."""
     content = (trained / "liveness.onnx").read_bytes()
     load_classifier(trained / "liveness.onnx", trained / "le.pickle")
@@ -79,20 +81,20 @@ def test_a_damaged_or_strange_onnx_never_reaches_opencv(trained, tmp_path, monke
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"not the network|neither a \.keras"):
             load_classifier(path, trained / "le.pickle")
-    # Labels that do not vouch for any ONNX file: those of another training.
+    # Labels that name no ONNX file: those of another training.
     path.write_bytes(content)
     with pytest.raises(UserError, match="exported with these labels"):
         load_classifier(path, ENCODERS[0])
 
 
-def test_pickles_of_the_trainings_own_labels_are_small(trained):
+def test_the_labels_of_a_training_are_a_small_pickle(trained):
     content = (trained / "le.pickle").read_bytes()
     assert len(content) < 1000
     assert pickle.loads(content).margin == 0
 
 
 def rewrite(trained, path, change):
-    """Write a .keras archive whose members somebody changed."""
+    """Write the trained .keras archive with changed members."""
     with zipfile.ZipFile(trained / "liveness.model") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
@@ -115,7 +117,7 @@ def put_code_in(members):
 
 
 def put_code_into(config):
-    """Add a layer that makes a folder, as Keras would write it."""
+    """Add a layer that makes a folder when it is run."""
     code = keras.layers.Lambda(lambda x: __import__("os").mkdir("owned") or x)
     config = json.loads(config)
     layer = keras.saving.serialize_keras_object(code)
@@ -161,7 +163,7 @@ def claim_much(group, name, shape):
     group.create_dataset(name, shape, "f4", chunks=(256, 256), compression="gzip")
 
 
-def go_round(group, name, shape):
+def link_to_root(group, name, shape):
     group[name] = group.file["/"]
 
 
@@ -191,7 +193,7 @@ HOSTILE_MODELS = {
     "stored outside": change_weights("conv2d/vars/0", store_outside),
     "mapped outside": change_weights("dense/vars/0", map_outside),
     "unpacks to 4 TB": change_weights("dense/vars/0", claim_much),
-    "goes round": change_weights("dense/vars/0", go_round),
+    "circular link": change_weights("dense/vars/0", link_to_root),
     "unpacks to 512 MB": fill_with_zeros,
     "deep": nest,
     "no weights": leave_out,
@@ -215,7 +217,7 @@ def test_hostile_models_are_refused_and_run_nothing(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_members_that_would_leave_their_folder_are_not_unpacked(trained, tmp_path):
+def test_archive_members_with_outside_paths_are_not_unpacked(trained, tmp_path):
     path = tmp_path / "below" / "liveness.model"
     path.parent.mkdir()
     names = ("../escaped", "/tmp/escaped-from-liveness.model", "assets/../../escaped")
@@ -253,7 +255,7 @@ def test_code_in_hdf5_is_refused_and_not_run(hdf5, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-# In a process of its own, as a library that crashes would end the tests.
+# In a process of its own, as a library that crashes would end all tests.
 READ_DAMAGED_MODELS = """
 import sys, time
 from pathlib import Path

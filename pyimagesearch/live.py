@@ -1,28 +1,97 @@
-"""The latest frames of a camera or a stream."""
+"""Open any input; the latest frame of a camera or stream."""
 
 import itertools
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyimagesearch.console import UserError, count_of, warn
-from pyimagesearch.frames import Frame, fps_or_default
+from pyimagesearch.frames import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    FileFrames,
+    Frame,
+    find_files,
+    fps_or_default,
+)
+from pyimagesearch.names import name_files
 
 import cv2
 import numpy as np
 
-FIRST_FRAME_SECONDS = 10.0  # slow USB cameras need some of them to wake up
-STALL_SECONDS = 5.0  # without a new frame, a camera or stream counts as dead
-REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try to open it again
+MAX_CAMERA = 999
+FIRST_FRAME_SECONDS = 10.0  # some USB cameras take that long to start
+STALL_SECONDS = 5.0  # a camera or stream without a new frame for so long is dead
+REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen it
+
+
+def open_frames(
+    source: str, skip: int = 1, patient: bool = False
+) -> "FileFrames | LiveFrames":
+    """Open a camera, a stream or files; frames are read as the result is iterated.
+
+    Parameters
+    ----------
+    source : str
+        A camera index ("0"), an http, https, rtsp or rtmp address, a video, an image,
+        or a folder of them, whose files are taken in natural order (2 before 10),
+        subfolders included.
+    skip : int, default 1
+        Yield every `skip`-th frame of a video, camera or stream, and every image.
+    patient : bool, default False
+        Never give up reopening a camera or stream that died.
+
+    Raises
+    ------
+    UserError
+        When there is nothing there that can be read.
+    """
+    path = Path(source)
+    if source.isdecimal() and not path.exists():
+        if int(source) > MAX_CAMERA:
+            raise UserError(f"camera {source}: the index must be 0 to {MAX_CAMERA}")
+        return LiveFrames(int(source), skip, patient)
+    if re.match(r"(https?|rtsps?|rtmp)://", source, re.IGNORECASE):
+        try:
+            parts = urlsplit(source)
+            has_host = parts.hostname and parts.port != 0
+        except ValueError as error:
+            raise UserError(f"--input: not an address: {error}") from None
+        if not has_host:
+            raise UserError(f"{source}: the address has no host after the //")
+        return LiveFrames(source, skip, patient)
+    if not source:
+        raise UserError("--input is empty; name a file, folder, camera or address")
+    if path.is_dir():
+        files = find_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+        warn_of_others(path, files)
+        if not files:
+            raise UserError(f"{path}: no images or videos in this folder")
+    elif path.exists():
+        files = [path]
+    else:
+        raise UserError(f"{path}: no such file, folder or camera")
+    return FileFrames(name_files(files, path), skip, path.is_dir())
+
+
+def warn_of_others(folder: Path, taken: list[Path]) -> None:
+    """Warn of the files of a folder that are ignored."""
+    others = set(find_files(folder)) - {*taken}
+    if others:
+        kinds = Counter(path.suffix.lower() or path.name for path in others)
+        listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
+        warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}")
 
 
 class LiveFrames:
-    """The latest frame of a camera or stream; those that come too fast are dropped.
+    """The latest frame of a camera or stream; frames that come too fast are dropped.
 
-    One that dies is opened again after growing pauses, for ever if `patient`. The
-    attributes are those of FileFrames.
+    A camera or stream that dies is reopened after growing pauses, for ever if
+    `patient`. The attributes are those of FileFrames.
     """
 
     live = True
@@ -35,11 +104,11 @@ class LiveFrames:
         self._patient = patient
         if isinstance(address, int):
             self.name = f"camera{address}"
-        else:  # without the user's password
+        else:  # without the password
             parts = urlsplit(address)
             host_and_path = f"{parts.hostname}{parts.path}"
             self.name = re.sub(r"[^\w.-]+", "-", host_and_path).strip("-")
-        # Frames of another day must not be taken for these.
+        # The time keeps the crops of two sessions apart.
         self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         self.read = 0
         self._start = time.monotonic()
@@ -76,21 +145,18 @@ class LiveFrames:
                 return
         raise UserError(
             f"{self.name} died after {count_of(self.read, 'frame')} and could not be "
-            "opened again"
+            "reopened"
         )
 
     def close(self) -> None:
-        """Stop reading and free the camera."""
+        """Stop reading and release the camera."""
         self._capture.close()
 
 
 class LatestPicture:
-    """The latest picture of a camera or stream, read in a thread.
+    """The latest picture of a camera (by index) or stream (by address).
 
-    Parameters
-    ----------
-    address : int or str
-        Index of a camera, or address of a stream.
+    A thread reads it.
     """
 
     def __init__(self, address: int | str):
@@ -105,7 +171,7 @@ class LatestPicture:
         self._video = cv2.VideoCapture(*arguments)
         self.fps = fps_or_default(self._video)
         self._image = None
-        self._changed = threading.Condition()  # its lock may be taken twice
+        self._changed = threading.Condition()  # reentrant
         self._closed = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         if self._video.isOpened():
@@ -122,7 +188,7 @@ class LatestPicture:
                 self._changed.notify()
 
     def wait(self, seconds: float) -> np.ndarray | None:
-        """Look at the latest picture, (M, N, 3) uint8 BGR; None if none comes."""
+        """Return the latest picture, (M, N, 3) uint8 BGR; None if none comes."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while self._image is None and self._thread.is_alive():
@@ -131,7 +197,7 @@ class LatestPicture:
             return self._image
 
     def take(self, seconds: float) -> np.ndarray | None:
-        """Take the latest picture, so that none is given twice."""
+        """Return the latest picture as `wait` does, but each picture only once."""
         with self._changed:
             image, self._image = self.wait(seconds), None
         return image
@@ -147,24 +213,7 @@ class LatestPicture:
 def explain_no_picture(address: int | str, name: str) -> str:
     """Say that a camera or stream gives no picture, and the usual reasons."""
     if isinstance(address, str):
-        reason = "is the address right, and does it answer?"
-        if address.lower().startswith("http"):
-            from base64 import b64encode
-            from http.client import HTTPException
-            from urllib.request import Request, urlopen
-
-            parts = urlsplit(address)
-            user, _, host = parts.netloc.rpartition("@")
-            request = Request(parts._replace(netloc=host).geturl())
-            if user:
-                token = b64encode(unquote(user).encode()).decode()
-                request.add_header("Authorization", f"Basic {token}")
-            try:
-                urlopen(request, timeout=STALL_SECONDS).close()
-                reason = "it answers, but with something else"
-            except (OSError, ValueError, HTTPException) as error:
-                reason = str(error)
-        return f"{name} gives no picture: {reason}"
+        return f"{name} gives no picture: is the address right, and does it answer?"
     return (
         f"camera {address} gives no picture: is it connected, not in use by another "
         "program, and may this program use it (on macOS: Settings, Privacy, Camera)? "

@@ -1,4 +1,3 @@
-import base64
 import http.server
 import itertools
 import re
@@ -6,16 +5,15 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from pyimagesearch import cameras as cameras_module
-from pyimagesearch.cameras import LatestPicture
+from pyimagesearch import live
 from pyimagesearch.console import UserError
-from pyimagesearch.sources import open_frames
+from pyimagesearch.live import LatestPicture, open_frames
 
 import cv2
 import numpy as np
 import pytest
+from conftest import write_image
 
 
 def test_a_camera_that_is_not_there_is_named():
@@ -57,7 +55,7 @@ class CameraServer:
                                 + b"\r\n"
                             )
                         clock.wait(0.02)
-                except OSError:  # the reader has gone
+                except OSError:  # the reader is gone
                     pass
 
             def log_message(self, *args):
@@ -83,9 +81,9 @@ def camera_server(face_image):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(cameras_module, "STALL_SECONDS", 0.7)
-    monkeypatch.setattr(cameras_module, "REOPEN_PAUSES", (0.1, 0.2, 0.4))
-    monkeypatch.setattr(cameras_module, "FIRST_FRAME_SECONDS", 3.0)
+    monkeypatch.setattr(live, "STALL_SECONDS", 0.7)
+    monkeypatch.setattr(live, "REOPEN_PAUSES", (0.1, 0.2, 0.4))
+    monkeypatch.setattr(live, "FIRST_FRAME_SECONDS", 3.0)
 
 
 def count_own_threads():
@@ -112,7 +110,7 @@ def test_a_stream_gives_its_latest_frames(camera_server, face_image):
 
 @pytest.mark.timeout(60)
 def test_a_stream_may_change_its_size(camera_server, face_image):
-    """OpenCV then gives the new pictures in the old size, or in their own."""
+    """OpenCV then gives the new pictures in the old size or in their own."""
     height, width = face_image.shape[:2]
     other = 255 - cv2.resize(face_image, (2 * width, 2 * height))
     with closing(open_frames(camera_server.url)) as source:
@@ -125,13 +123,15 @@ def test_a_stream_may_change_its_size(camera_server, face_image):
 
 
 @pytest.mark.timeout(60)
-def test_a_stream_that_stalls_and_comes_back_goes_on(camera_server, impatient, capsys):
+def test_a_stream_that_stalls_continues_when_it_is_back(
+    camera_server, impatient, capsys
+):
     source = open_frames(camera_server.url)
     with closing(source), closing(iter(source)) as frames:
         next(frames)
         camera_server.stalled.set()
         reader = ThreadPoolExecutor(1)
-        # What was on the way comes; then nothing, until the camera is back.
+        # Pictures in transit arrive; then none, until the camera is back.
         later = reader.submit(lambda: next(f for f in frames if len(opened()) > 1))
 
         def opened():
@@ -149,9 +149,7 @@ def test_a_stream_that_stalls_and_comes_back_goes_on(camera_server, impatient, c
 
 
 @pytest.mark.timeout(60)
-def test_a_stream_that_dies_is_tried_again_and_given_up(
-    camera_server, impatient, capsys
-):
+def test_a_dead_stream_is_retried_and_then_given_up(camera_server, impatient, capsys):
     source = open_frames(camera_server.url)
     with closing(source), closing(iter(source)) as frames:
         next(frames)
@@ -176,8 +174,8 @@ def test_an_address_that_does_not_answer_is_named(impatient):
 class FakeCamera:
     """Stands for a cv2.VideoCapture that dies after some pictures.
 
-    It waits with each until the one before has been taken, as no picture is dropped
-    then and the test knows what comes.
+    It holds each picture back until the one before was taken, so that none is dropped
+    and the test knows what comes.
     """
 
     def __init__(self, *values, is_open=True, fps=0.0):
@@ -204,7 +202,7 @@ class FakeCamera:
 
 
 class FakeCameras:
-    """Stand for the cameras that are opened one after the other."""
+    """Stand for the cameras that are opened one after another."""
 
     def __init__(self, *cameras):
         self.cameras = list(cameras)
@@ -222,7 +220,7 @@ class FakeCameras:
 @pytest.fixture
 def cameras(monkeypatch, impatient):
     """Replace cv2.VideoCapture; returns a function that takes the cameras to open."""
-    monkeypatch.setattr(cameras_module, "REOPEN_PAUSES", (0.001, 0.002, 0.004))
+    monkeypatch.setattr(live, "REOPEN_PAUSES", (0.001, 0.002, 0.004))
 
     def install(*cameras):
         fakes = FakeCameras(*cameras)
@@ -246,7 +244,7 @@ def values(frames):
     return [int(frame.image[0, 0, 0]) for frame in frames]
 
 
-def test_every_picture_that_is_awaited_is_given_once_the_first_included(cameras):
+def test_every_picture_is_given_once_the_first_included(cameras):
     fakes = cameras(FakeCamera(10, 20, 30, 40))
     with closing(open_frames("3")) as source:
         assert values(itertools.islice(source, 4)) == [10, 20, 30, 40]
@@ -255,7 +253,7 @@ def test_every_picture_that_is_awaited_is_given_once_the_first_included(cameras)
     assert fakes.opened[0].released
 
 
-def test_a_camera_that_dies_is_opened_again(cameras, capsys):
+def test_a_camera_that_dies_is_reopened(cameras, capsys):
     fakes = cameras(FakeCamera(1, 2, 3), FakeCamera(), FakeCamera(4, 5))
     before = threading.active_count()
     source, seen = open_frames("3"), []
@@ -272,7 +270,7 @@ def test_a_camera_that_dies_is_opened_again(cameras, capsys):
     assert threading.active_count() == before
 
 
-def test_a_patient_camera_may_come_late(cameras, capsys):
+def test_a_patient_input_waits_for_a_late_camera(cameras, capsys):
     dead = [FakeCamera(is_open=False) for _ in range(6)]
     fakes = cameras(*dead, FakeCamera(7, 8))
     with closing(open_frames("3", patient=True)) as source:
@@ -292,46 +290,21 @@ def test_closing_a_camera_leaves_another_one_running(cameras):
     other.close()
 
 
-def test_a_camera_without_a_picture_is_freed(cameras):
+def test_a_camera_without_a_picture_is_released(cameras):
     fakes = cameras(FakeCamera(is_open=False))
     with pytest.raises(UserError, match="camera 3 gives no picture"):
         open_frames("3")
     assert fakes.opened[0].released
 
 
-@pytest.mark.parametrize(
-    ("said", "fps"), [(0.0, 25), (-1.0, 25), (1e6, 25), (float("nan"), 25), (30.0, 30)]
-)
-def test_a_rate_that_cannot_be_right_is_25_frames_a_second(said, fps, cameras):
-    cameras(FakeCamera(1, fps=said))
+@pytest.mark.parametrize(("given", "fps"), [(0.0, 25), (30.0, 30)])
+def test_a_camera_without_a_frame_rate_has_25_frames_per_second(given, fps, cameras):
+    cameras(FakeCamera(1, fps=given))
     with closing(open_frames("0")) as source:
         assert next(iter(source)).fps == fps
 
 
-@pytest.mark.parametrize("path", ["missing.mp4", "broken"])
-def test_what_an_address_answers_is_said_without_its_password(path, impatient):
-    class Answer(BaseHTTPRequestHandler):
-        asked = None
-
-        def do_GET(self):  # what the server calls
-            Answer.asked = self.headers["Authorization"]
-            self.send_error(404)
-
-        def log_message(self, *_arguments):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        address = f"http://u:secret@127.0.0.1:{server.server_port}/{path}"
-        text = cameras_module.explain_no_picture(address, "door")
-        server.shutdown()
-        thread.join()
-    assert text == "door gives no picture: HTTP Error 404: Not Found"
-    assert base64.b64decode(Answer.asked.split()[1]) == b"u:secret"
-
-
-def test_an_address_is_given_a_time_to_answer_in(cameras):
+def test_an_address_must_answer_within_a_time(cameras):
     fakes = cameras(FakeCamera(1))
     open_frames("rtsp://camera/door").close()
     ((address, backend, options),) = fakes.arguments
@@ -348,7 +321,7 @@ def test_only_the_latest_picture_is_kept(cameras):
     read = camera.read
 
     def read_on():
-        camera.picture = None  # wait for nobody
+        camera.picture = None  # hold nothing back
         decoded, image = read()
         if not decoded:
             taken.set()  # all were read
@@ -360,3 +333,71 @@ def test_only_the_latest_picture_is_kept(cameras):
         assert taken.wait(10)
         assert values([next(iter(source))]) == [99]
         assert source.read == 1
+
+
+def test_a_folder_is_read_in_natural_order_without_hidden_files(tmp_path, carphone):
+    names = ("10.png", "2.png", "1.png", "ben/3.png", ".hidden.png", ".trash/4.png")
+    for name in names:
+        write_image(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "clip.mp4").write_bytes(carphone.read_bytes())
+    frames = list(open_frames(str(tmp_path), skip=60))
+    assert [(frame.source, frame.number) for frame in frames] == [
+        ("1", 1),
+        ("2", 1),
+        ("10", 1),
+        ("ben-3", 1),
+        ("clip", 60),
+        ("clip", 120),
+    ]
+
+
+def test_a_file_whose_name_is_a_number_is_not_a_camera(tmp_path, monkeypatch):
+    write_image(tmp_path / "8.png")
+    (tmp_path / "8.png").rename(tmp_path / "8")
+    monkeypatch.chdir(tmp_path)
+    assert open_frames("8").kind == "image"
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "folder", "cut.mp4"])
+def test_an_unreadable_input_fails_at_once_and_is_named(name, tmp_path, carphone):
+    (tmp_path / "text.mp4").write_text("I am no video")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "cut.mp4").write_bytes(carphone.read_bytes()[:3000])
+    with pytest.raises(UserError, match=name):
+        open_frames(str(tmp_path / name))
+
+
+def test_other_files_of_a_folder_are_counted_by_kind(tmp_path, capsys):
+    for name in ("1.png", "2.jfif"):
+        write_image(tmp_path / "a.png")
+        (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
+    for name in ("a.heic", "b.heic", "notes.txt", ".hidden.heic"):
+        (tmp_path / name).write_text("no picture that OpenCV reads")
+    assert [frame.source for frame in open_frames(str(tmp_path))] == ["1", "2", "a"]
+    error = capsys.readouterr().err
+    assert "ignored 3 files: .heic (2), .txt (1)" in error
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "--input is empty"),
+        ("99999999999", "the index must be 0 to 999"),
+        ("rtsp://", "the address has no host"),
+        ("http:///stream", "the address has no host"),
+        ("HTTP:///stream", "the address has no host"),
+        ("http://[::1/a", "not an address"),
+        ("http://127.0.0.1:door/a", "not an address"),
+    ],
+)
+def test_an_input_that_names_nothing_is_explained_in_one_line(source, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        open_frames(source)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_folder_whose_name_is_a_number_is_not_a_camera(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "2024" / "a.png")
+    assert [frame.source for frame in open_frames("2024")] == ["a"]

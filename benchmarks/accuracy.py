@@ -1,0 +1,114 @@
+"""Measure the accuracy that a training recipe reaches, over several seeds.
+
+    python -m benchmarks.accuracy --dataset FOLDER --seeds 20 --crops 311
+    python -m benchmarks.accuracy --dataset FOLDER --split place --own 0 2 4 8 16
+
+trains a network for each seed and prints how well it classifies the crops that were
+held out, as a Markdown table. --split random holds out a quarter of the crops. --split
+place holds out each person or place in turn, as the names of the videos tell them;
+with --own, the first K crops of each class of that place are learnt nevertheless.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import train
+from benchmarks import format_runs
+from pyimagesearch.console import UserError, exit_status, positive_int
+from pyimagesearch.dataset import Dataset, load_dataset
+from pyimagesearch.folds import Fold, split_random
+from pyimagesearch.labels import THRESHOLD
+from pyimagesearch.metrics import evaluate
+from pyimagesearch.names import BONA_FIDE, persons_of
+
+import numpy as np
+
+MOST_OWN = 16  # crops of each class; only later ones are measured, whatever K is
+GAP = 8  # crops in between that are left out, as they were filmed a moment later
+
+
+def make_folds(dataset: Dataset, args: argparse.Namespace) -> dict[str, list[Fold]]:
+    """Return one fold for each seed, by what is held out."""
+    if args.split == "random":
+        folds = [split_random(dataset.labels, seed) for seed in range(args.seeds)]
+        return {"a quarter at random": folds}
+    folds, classes = {}, set(dataset.labels)
+    places = persons_of(dataset.labels, dataset.sources)
+    for place in np.unique(places).tolist():
+        for own in args.own or [None]:
+            fold = hold_out(dataset.labels, places == place, own)
+            if set(dataset.labels[fold.test]) != classes:
+                raise UserError(f"{args.dataset}: a class has too few crops of {place}")
+            name = place if own is None else f"{place}, {own} of each class learnt"
+            folds[name] = [fold] * args.seeds
+    return folds
+
+
+def hold_out(labels: np.ndarray, is_held_out: np.ndarray, own: int | None) -> Fold:
+    """Hold out the crops of a place, but for its first `own` crops of each class."""
+    learnt, measured = [np.flatnonzero(~is_held_out)], []
+    for label in np.unique(labels):
+        crops = np.flatnonzero(is_held_out & (labels == label))
+        learnt.append(crops[: own or 0])
+        measured.append(crops if own is None else crops[MOST_OWN + GAP :])
+    return Fold(np.sort(np.concatenate(learnt)), np.sort(np.concatenate(measured)))
+
+
+def measure(crops, dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
+    """Train one network; return its accuracy, ACER and EER on the test crops, in %."""
+    outcome = train.train_network(crops, dataset, fold, recipe, seed, bar, stop)
+    if outcome is None or not outcome[3]:
+        raise KeyboardInterrupt
+    _, _, probabilities, _ = outcome
+    classes = np.unique(dataset.labels).tolist()
+    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
+    labels, sources = dataset.labels[fold.test], dataset.sources[fold.test]
+    accuracy = np.mean((scores >= THRESHOLD) == (labels == BONA_FIDE))
+    frames = evaluate(scores, labels, sources, THRESHOLD)["frames"]
+    return 100 * accuracy, 100 * frames["acer"], 100 * frames["eer"]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, measure, and print the table."""
+    from pyimagesearch.backend import tf
+    from pyimagesearch.training import run_in_threads
+
+    dataset = load_dataset(args.dataset)
+    if args.crops:
+        places = np.linspace(0, len(dataset.labels) - 1, args.crops)
+        dataset = dataset.subset(np.unique(places.round().astype(int)))
+    cases, crops = make_folds(dataset, args), tf.constant(dataset.crops)
+    print("\n| held out | accuracy at 0.5, %: mean | worst | ACER, % | EER, % |")
+    print("|---" * 5 + "|")
+    for name, folds in cases.items():
+        jobs, steps = [], 0
+        for seed, fold in enumerate(folds):
+            recipe = train.with_enough_steps(train.RECIPES[args.recipe], fold)
+            jobs.append(partial(measure, crops, dataset, fold, recipe, seed))
+            steps += recipe.epochs * train.count_steps(recipe, fold)
+        accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
+        cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]
+        cells += [format_runs(acer), format_runs(eer)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--dataset", type=Path, required=True, metavar="FOLDER")
+    add("--seeds", type=positive_int, default=5, metavar="N", help="default: 5")
+    add("--split", choices=["random", "place"], default="random")
+    add("--crops", type=positive_int, metavar="N", help="take N, evenly spread")
+    counts = {"type": int, "nargs": "+", "choices": range(MOST_OWN + 1)}
+    add("--own", **counts, metavar="K", help="with --split place: how many to learn")
+    add("--recipe", choices=list(train.RECIPES), default="steady")
+    args = parser.parse_args(argv)
+    if args.own and args.split == "random":
+        parser.error("--own needs --split place")
+    return exit_status(run, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,172 @@
+"""A folder of crops: the PNGs, and crops.csv, which says where each was cut from."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from pyimagesearch.console import UserError
+from pyimagesearch.faces import Face, Res10, crop_face
+from pyimagesearch.files import Appender, to_csv, write_new
+from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, find_files, read_image
+from pyimagesearch.names import UNSURE, name_crop, resolve_names
+
+import cv2
+import numpy as np
+
+MANIFEST_NAME = "crops.csv"
+# The box is the detector's in pixels, without the margin; the fingerprint is that of
+# the file that the crop was cut from, empty for a camera.
+COLUMNS = ["file", "source", "frame", "left", "top", "right", "bottom"]
+COLUMNS += ["confidence", "margin", "detector", "fingerprint"]
+
+
+class CropRecord(NamedTuple):
+    """What crops.csv says of a crop; the defaults are the tutorial's."""
+
+    source: str = ""
+    margin: float = 0.0
+    detector: str = Res10.NAME
+    fingerprint: str = ""
+
+
+class CropFolder:
+    """A folder that crops are saved to; made if missing.
+
+    A crop's line in crops.csv is written before the crop, so that a line may lack its
+    crop but no crop lacks its line. Crops of another margin (see `crop_face`) in the
+    folder are a UserError.
+    """
+
+    def __init__(self, folder: Path, margin: float, detector: str):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: the folder cannot be made: {error.strerror}"
+            ) from None
+        crops = find_files(folder, IMAGE_SUFFIXES)
+        if crops and (theirs := common_cut(crops)[0]) != margin:
+            raise UserError(
+                f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
+                "that --margin or another folder"
+            )
+        self.folder, self._margin, self._detector = folder, margin, detector
+        self._records = read_manifest(folder)
+        self._manifest = None
+        existing = {crop.name for crop in crops if crop.parent == folder}
+        self._fingerprints = {  # by the source of the crops that are there
+            record.source: record.fingerprint
+            for name, record in self._records.items()
+            if name in existing
+        }
+
+    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+        """Rename sources, (path by name), as `names.resolve_names` does."""
+        resolved = resolve_names(files, self._fingerprints, self.folder)
+        for name, (_, fingerprint) in resolved.items():
+            self._fingerprints[name] = fingerprint
+        return {name: file for name, (file, _) in resolved.items()}
+
+    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
+        """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
+        return crop_face(image, face, self._margin)
+
+    def save(
+        self, crop: np.ndarray, frame: Frame, place: int, face: Face
+    ) -> Path | None:
+        """Save the crop of a frame's place-th face as PNG, whole or not at all.
+
+        Returns None if this very crop was there already. Another picture of its name
+        is a UserError.
+        """
+        name = name_crop(frame.source, frame.number, place)
+        path = self.folder / name
+        is_there = self._holds(path, crop)
+        self._record(name, frame, face)
+        if is_there:
+            return None
+        png = cv2.imencode(".png", crop)[1].tobytes()
+        if not write_new(path, png) and self._holds(path, crop):
+            return None
+        return path
+
+    def _holds(self, path: Path, crop: np.ndarray) -> bool:
+        if not path.exists():
+            return False
+        if np.array_equal(read_image(path), crop):
+            return True
+        raise UserError(
+            f"{path} is there already and shows something else; nothing was "
+            "overwritten: rename the video or name another --output"
+        )
+
+    def _record(self, name: str, frame: Frame, face: Face) -> None:
+        fingerprint = self._fingerprints.get(frame.source, "")
+        known = self._records.get(name)
+        if known and known.fingerprint in ("", fingerprint):
+            return
+        record = CropRecord(frame.source, self._margin, self._detector, fingerprint)
+        self._records[name] = record
+        if self._manifest is None:
+            self._manifest = Appender(self.folder / MANIFEST_NAME, to_csv(COLUMNS))
+        box = face.left, face.top, face.right, face.bottom
+        confidence, margin = f"{face.confidence:.4f}", f"{record.margin:g}"
+        line = [name, record.source, frame.number, *box, confidence, margin]
+        self._manifest.add(to_csv([*line, record.detector, fingerprint]))
+
+    def close(self) -> None:
+        """Close crops.csv."""
+        if self._manifest:
+            self._manifest.close()
+
+
+def read_manifest(folder: Path) -> dict[str, CropRecord]:
+    """Read a folder's crops.csv, if there is one, by the names of the crops' files."""
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                row["file"]: CropRecord(
+                    row["source"],
+                    float(row["margin"]),
+                    row["detector"],
+                    row["fingerprint"],
+                )
+                for row in csv.DictReader(file)
+                if row["fingerprint"] is not None  # a full disk may tear a line
+            }
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: not a list of crops as gather_examples.py writes it: {error!r}"
+        ) from None
+
+
+def common_cut(paths: list[Path]) -> tuple[float, str]:
+    """Look up the margin of crops, and the detector of most, in crops.csv beside them.
+
+    Different margins are a UserError. Detectors may differ: a network does as well on
+    the crops of another.
+    """
+    records = {folder: read_manifest(folder) for folder in {p.parent for p in paths}}
+    examples, detectors = {}, Counter()
+    for path in paths:
+        record = records[path.parent].get(path.name)
+        if record is None:  # it may have been sorted into its class by hand
+            unsure = path.parent.parent / UNSURE
+            if unsure not in records:
+                records[unsure] = read_manifest(unsure)
+            record = records[unsure].get(path.name, CropRecord())
+        examples.setdefault(record.margin, path)
+        detectors[record.detector] += 1
+    if len(examples) > 1:
+        (one, path), (other, other_path), *_ = examples.items()
+        raise UserError(
+            f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
+            "gather all of them with the same --margin"
+        )
+    if not paths:
+        return CropRecord().margin, CropRecord().detector
+    return next(iter(examples)), detectors.most_common(1)[0][0]
