@@ -33,7 +33,7 @@ from pyimagesearch.faces import HEIGHT, WIDTH, scale
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import as_network, classify, export_onnx, save_model
+from pyimagesearch.models import classify, export_onnx, save_model
 
 import numpy as np
 
@@ -61,7 +61,7 @@ RECIPES = {
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    `val_loss` and `val_accuracy` exist where `validates` is true, ten times in a
+    `val_loss` and `val_accuracy` exist where `validates` is true, five times in a
     training: in each fold, or with --folds 1. The final network of several folds learns
     all crops and can only watch `loss`. ReduceLROnPlateau needs a recipe with a
     constant learning rate. Choosing an epoch by the crops that are measured makes the
@@ -117,7 +117,7 @@ def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    probabilities = classify(as_network(model), unseen)
+    probabilities = classify(partial(training.predict, model), unseen)
     return model, history, probabilities, not control.interrupted
 
 

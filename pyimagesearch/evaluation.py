@@ -41,7 +41,7 @@ def evaluate_files(
             "it; the figures are optimistic"
         )
     info("evaluating network...")
-    probabilities = classify(network, dataset.crops)
+    probabilities = classify(network.predict, dataset.crops)
     figures, scores = measure(probabilities, labels.classes, dataset, labels.threshold)
     written = []
     if scores is not None:

@@ -140,12 +140,11 @@ def as_network(model) -> Network:
     return Network(predict, height, width, model.output_shape[1])
 
 
-def classify(network: Network, crops: np.ndarray) -> np.ndarray:
+def classify(predict: Callable[[np.ndarray], np.ndarray], crops: np.ndarray):
     """Return (n, classes) float32 probabilities of (n, h, w, 3) uint8 crops."""
-    rows = [np.empty((0, network.classes), np.float32)]
-    for start in range(0, len(crops), BATCH_SIZE):
-        rows.append(network.predict(scale(crops[start : start + BATCH_SIZE])))
-    return np.concatenate(rows)
+    starts = range(0, len(crops), BATCH_SIZE)
+    rows = [predict(scale(crops[start : start + BATCH_SIZE])) for start in starts]
+    return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 
 def _load_onnx(path: Path, sha256: str | None) -> Network:

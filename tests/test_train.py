@@ -573,7 +573,7 @@ def test_callbacks_are_made_once_for_each_network_and_see_what_is_said_of_them(
     assert run(films, *options)[0] == 0
     assert sorted(callbacks.calls) == [False, True, True]
     validated = training.validation_epochs(11)
-    assert len(validated) == 10
+    assert len(validated) == 5
     for validates, (watch,) in zip(callbacks.calls, callbacks.made, strict=True):
         assert len(watch.seen) == 11
         for epoch, names in enumerate(watch.seen, 1):
@@ -599,7 +599,7 @@ def test_a_training_that_early_stopping_ends_is_finished(
         return [keras.callbacks.EarlyStopping(monitor, **options)]
 
     callbacks = Callbacks(monkeypatch, stop_early)
-    options = ["--folds", folds, "--epochs", 6, "--report", tmp_path / "r.json"]
+    options = ["--folds", folds, "--epochs", 5, "--report", tmp_path / "r.json"]
     status, out, error = run(films, *options)
     assert status == 0
     assert "interrupted" not in out + error
