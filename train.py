@@ -101,17 +101,18 @@ def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar
     control = training.Control(bar, stop)
     unseen = dataset.crops[fold.test]
     validation = (scale(unseen), targets[fold.test]) if len(unseen) else None
-    history = model.fit(
-        batches,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        validation_data=validation,
-        validation_batch_size=256,
-        validation_freq=training.validation_epochs(epochs),
-        callbacks=[*callbacks(validation is not None), control],
-        shuffle=False,  # they are shuffled already
-        verbose=0,
-    ).history
+    with training.fused_batch_norm(model):
+        history = model.fit(
+            batches,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            validation_batch_size=256,
+            validation_freq=training.validation_epochs(epochs),
+            callbacks=[*callbacks(validation is not None), control],
+            shuffle=False,  # they are shuffled already
+            verbose=0,
+        ).history
     if not control.epochs:
         return None
     history["validated"] = control.validated

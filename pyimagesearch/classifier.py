@@ -69,9 +69,8 @@ class FaceClassifier:
     ) -> "FaceClassifier":
         """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
 
-        `detector` is the folder of the face detectors; that of the training is used if
-        it is there. A UserError says in one line which file is missing, damaged, or of
-        another training.
+        From a folder of detectors, that of the training is used if it is there. A
+        UserError says which file is missing, damaged, or of another training.
         """
         network, labels = load_classifier(Path(model), Path(le))
         detectors = DetectorPool(Path(detector), labels.detector)

@@ -138,18 +138,8 @@ def load_detector(
 ) -> Res10 | YuNet:
     """Load the face detector of a folder, or the one that a file belongs to.
 
-    Parameters
-    ----------
-    path : Path
-    wanted : str, default "res10"
-        The detector to prefer if a folder has both.
-    size : int, optional
-        See YuNet.
-
-    Raises
-    ------
-    UserError
-        When a file is missing or not the published one, or OpenCV cannot read it.
+    `wanted` is preferred if a folder has both; `size` is YuNet's. A file that is
+    missing, not the published one, or unknown to this OpenCV is a UserError.
     """
     kind = choose_detector(path, wanted)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):

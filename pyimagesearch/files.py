@@ -59,19 +59,8 @@ class Appender:
     """A file that grows by whole lines.
 
     Each line is added in one write, so that lines stay whole when several programs
-    append at the same time or one of them is killed.
-
-    Parameters
-    ----------
-    path : Path
-        Made, with the header in it, if missing.
-    header : bytes
-        First line of the file, with its newline; may be empty.
-
-    Raises
-    ------
-    UserError
-        When the file begins with another line.
+    append at the same time or one of them is killed. The file is made, with the header
+    in it, if missing; if it begins with another line, that is a UserError.
     """
 
     def __init__(self, path: Path, header: bytes = b""):

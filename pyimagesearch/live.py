@@ -34,21 +34,10 @@ def open_frames(
 ) -> "FileFrames | LiveFrames":
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
-    Parameters
-    ----------
-    source : str
-        A camera index ("0"), an http, https, rtsp or rtmp address, a video, an image,
-        or a folder of them, whose files are taken in natural order (2 before 10),
-        subfolders included.
-    skip : int, default 1
-        Yield every `skip`-th frame of a video, camera or stream, and every image.
-    patient : bool, default False
-        Never give up reopening a camera or stream that died.
-
-    Raises
-    ------
-    UserError
-        When there is nothing there that can be read.
+    `source` is a camera index ("0"), an http, https, rtsp or rtmp address, a video, an
+    image, or a folder of them, whose files are taken in natural order (2 before 10),
+    subfolders included. Every `skip`-th frame of a video, camera or stream is yielded,
+    and every image. If `patient`, a camera or stream that died is reopened for ever.
     """
     path = Path(source)
     if source.isdecimal() and not path.exists():

@@ -107,10 +107,8 @@ def bpcer_at_apcer(
     above = min(bona_fide_scores[bona_fide_scores > barrier], default=1.0)
     below = max(attack_scores[attack_scores < above])
     scores = np.concatenate([attack_scores, bona_fide_scores])
-    middle = float(below + above) / 2
-    if middle <= below:  # they are adjacent floats
-        middle = float(above)
-    threshold = shorten_threshold(middle, scores)
+    middle = max((below + above) / 2, np.nextafter(below, 1.0))  # never `below`
+    threshold = shorten_threshold(float(middle), scores)
     return bpcer(bona_fide_scores, threshold), threshold
 
 

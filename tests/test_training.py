@@ -1,7 +1,7 @@
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 from pyimagesearch import training
 from pyimagesearch.backend import keras, tf
@@ -483,3 +483,31 @@ def test_weights_follow_the_seed_whichever_thread_draws_them(monkeypatch):
     for one, same, other in zip(rows[0], rows[2], rows[1], strict=True):
         np.testing.assert_array_equal(one, same)
         assert one.ndim == 1 or not np.array_equal(one, other)
+
+
+def test_fused_batch_normalization_learns_as_keras_does_and_leaves_its_layers():
+    images = np.random.default_rng(0).normal(2, 3, (16, 8, 8, 3)).astype(np.float32)
+    targets = np.eye(2, dtype=np.float32)[np.arange(16) % 2]
+    weights, kinds = [], []
+    for is_fused in (True, False):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential(
+            [
+                keras.layers.Input((8, 8, 3)),
+                keras.layers.BatchNormalization(momentum=0.5),
+                keras.layers.Conv2D(4, (3, 3)),
+                keras.layers.BatchNormalization(momentum=0.5, trainable=False),
+                keras.layers.Flatten(),
+                keras.layers.Dense(2, activation="softmax"),
+            ]
+        )
+        model.compile(loss="categorical_crossentropy", optimizer="sgd")
+        with training.fused_batch_norm(model) if is_fused else nullcontext():
+            model.fit(images, targets, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+        kinds.append([type(layer) for layer in model.layers])
+        assert all("call" not in vars(layer) for layer in model.layers)
+    assert kinds[0] == kinds[1]
+    for own, other in zip(*weights, strict=True):
+        # The variance is a sample's: n - 1 in its denominator.
+        np.testing.assert_allclose(own, other, rtol=2 / (8 * 8 * 8 - 1), atol=1e-4)

@@ -59,4 +59,4 @@ class LivenessNet:
         """Return (n, 2) float32: the probabilities of fake and real."""
         from pyimagesearch.models import classify
 
-        return classify(self._network, crops)
+        return classify(self._network.predict, crops)
