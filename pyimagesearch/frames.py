@@ -105,8 +105,7 @@ class FileFrames:
 def next_time(video: cv2.VideoCapture, before: float, number: int, fps: float) -> float:
     """Return when the latest frame was filmed, in seconds from the start of its file.
 
-    Phones film at varying rates, so the file's time stamps count. Where they are
-    implausible, the frame's number does.
+    The file's time stamps count. Where they are implausible, the frame's number does.
     """
     seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
     expected = (number - 1) / fps

@@ -285,7 +285,7 @@ def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> 
 
 
 def predict(model: keras.Sequential, batch: np.ndarray) -> np.ndarray:
-    """Return the model's outputs for a batch; quicker than `model.predict` for few."""
+    """Return the outputs for a batch; quicker than `model.predict` for few."""
     return model(batch, training=False).numpy()
 
 
