@@ -35,6 +35,8 @@ from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
 
+NAMES_LISTED = 5
+
 
 def gather(
     frames: Iterable[Frame],
@@ -43,13 +45,14 @@ def gather(
     counts: Counter,
     confidence: float | None = None,
     all_faces: bool = False,
-) -> None:
+) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
     Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
     crop was there already) and "dropped" (too small or outside the frame). Another
-    picture that has a crop's name is a UserError.
+    picture that has a crop's name is a UserError. Returns the sources with a crop.
     """
+    with_crop = set()
     with closing(detect_in_frames(frames, detectors, confidence)) as detected:
         for frame, faces, dropped in detected:
             counts["searched"] += 1
@@ -59,8 +62,10 @@ def gather(
                 crop = output.cut(frame.image, face)
                 path = output.save(crop, frame, place, face)
                 counts["saved" if path else "kept"] += 1
+                with_crop.add(frame.source)
                 if path:
                     info(f"saved {path} to disk")
+    return with_crop
 
 
 def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
@@ -85,7 +90,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    what = "video, image, folder of them, camera index, or http(s) or rtsp address"
+    what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
     folder = {"type": console.path, "metavar": "FOLDER"}
     what = "where the crops go, such as dataset/real; made if missing"
@@ -116,23 +121,24 @@ def run(args: argparse.Namespace) -> None:
             frames.files = output.name_sources(frames.files)
         try:
             with closing(output), closing(with_progress(frames)) as shown:
-                gather(
+                with_crop = gather(
                     shown, detectors, output, counts, args.confidence, args.all_faces
                 )
         finally:
             summarize(frames.read, counts, args.output)
+        shown = frames.name if frames.live else args.input
     if not frames.read:
-        raise UserError(f"{args.input}: nothing could be read")
-    if not counts["searched"]:
+        raise UserError(f"{shown}: nothing could be read")
+    if not with_crop:
         raise UserError(
-            f"{args.input}: {count_of(frames.read, 'frame')}, fewer than --skip "
-            f"{args.skip}"
-        )
-    if not counts["saved"] + counts["kept"]:
-        raise UserError(
-            f"{args.input}: no face found in {count_of(counts['searched'], 'frame')}; "
+            f"{shown}: no face found in {count_of(counts['searched'], 'frame')}; "
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
+    if frames.kind == "folder" and (without := set(frames.files) - with_crop):
+        listed = ", ".join(sorted(without)[:NAMES_LISTED])
+        more = f", and {len(without) - NAMES_LISTED} more"
+        listed += more * (len(without) > NAMES_LISTED)
+        info(f"{count_of(len(without), 'file')} without a crop: {listed}")
 
 
 def summarize(read: int, counts: Counter, output) -> None:

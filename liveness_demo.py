@@ -103,7 +103,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     console.add_model_flags(parser, "that train.py wrote")
     add_detector_flags(parser)
-    what = "camera index, http(s) or rtsp address, video, image, or folder of videos "
+    what = "camera index, address (http, rtsp, ...), video, image, or folder of videos "
     what += "and images (default: %(default)s)"
     add("-i", "--input", default="0", help=what)
     file = {"type": console.path, "metavar": "FILE"}
@@ -160,6 +160,11 @@ def run(args: argparse.Namespace) -> None:
             outputs.append(stack.enter_context(output))
         info("loading liveness detector...")
         network, labels = load_classifier(args.model, args.le)
+        if BONA_FIDE not in labels.classes and thresholds != (THRESHOLD, THRESHOLD):
+            raise UserError(
+                f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
+                f"the classes are {', '.join(labels.classes)}"
+            )
         log, collector, reloader = None, None, None
         if args.log:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))

@@ -29,13 +29,15 @@ from typing import NamedTuple
 from pyimagesearch import console
 from pyimagesearch.console import count_of, info, positive_int, seed_int, warn
 from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
-from pyimagesearch.faces import HEIGHT, WIDTH, scale
+from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import classify, export_onnx, save_model
+from pyimagesearch.models import export_onnx, save_model
 
 import numpy as np
+
+SEED = 42
 
 
 class Recipe(NamedTuple):
@@ -45,7 +47,7 @@ class Recipe(NamedTuple):
     min_steps: int  # more epochs if they have fewer steps; in a fold, 2/3 of it
     batch_size: int
     learning_rate: float  # of Adam, at the start
-    schedule: str  # of the learning rate
+    schedule: str  # of the learning rate: constant, cosine or inverse time
     class_weighted: bool  # classes weigh the same in the loss
     source_weighted: bool  # crops of small sources are drawn more often
     precise_bn: bool  # re-estimate batch normalization's statistics in the end
@@ -63,8 +65,9 @@ def callbacks(validates: bool) -> list:
 
     `val_loss` and `val_accuracy` exist where `validates` is true, five times in a
     training: in each fold, or with --folds 1. The final network of several folds learns
-    all crops and can only watch `loss`. ReduceLROnPlateau needs a recipe with a
-    constant learning rate. Choosing an epoch by the crops that are measured makes the
+    all crops and can only watch `loss`. A callback that watches `val_loss` warns in
+    the other epochs. LearningRateScheduler and ReduceLROnPlateau need a recipe with the
+    schedule "constant". Choosing an epoch by the crops that are measured makes the
     figures optimistic. A training that a callback ends counts as finished.
     """
     return []
@@ -99,17 +102,16 @@ def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar
         metrics=["accuracy"],
     )
     control = training.Control(bar, stop)
-    unseen = dataset.crops[fold.test]
-    validation = (scale(unseen), targets[fold.test]) if len(unseen) else None
+    unseen = training.plain_batches(crops, targets, fold.test)
+    validates = len(fold.test) > 0
     with training.fused_batch_norm(model):
         history = model.fit(
             batches,
             epochs=epochs,
             steps_per_epoch=steps,
-            validation_data=validation,
-            validation_batch_size=256,
+            validation_data=unseen if validates else None,
             validation_freq=training.validation_epochs(epochs),
-            callbacks=[*callbacks(validation is not None), control],
+            callbacks=[*callbacks(validates), control],
             shuffle=False,  # they are shuffled already
             verbose=0,
         ).history
@@ -118,7 +120,7 @@ def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    probabilities = classify(partial(training.predict, model), unseen)
+    probabilities = training.predict(model, unseen)
     return model, history, probabilities, not control.interrupted
 
 
@@ -239,21 +241,27 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("-p", "--plot", **file, help=what)
     add("--report", **file, help="write all figures here, as JSON")
     add("--export", **file, help="also write the network here as ONNX, for the demo")
-    what = "hold out whole videos, or random crops (default: %(default)s)"
-    add("--split", choices=["video", "random"], default="video", help=what)
+    what = "hold out whole videos, or random crops (default: video)"
+    add("--split", choices=["video", "random"], help=what)
     what = "number of folds; 1 holds out a quarter, which is never learnt (default: "
     what += f"{FOLDS}, or {BLOCKS} if a class is of one person only)"
     add("--folds", **number, help=what)
-    what = "tutorial is for comparison (default: %(default)s)"
-    add("--recipe", choices=list(RECIPES), default="steady", help=what)
+    what = "tutorial is for comparison (default: steady)"
+    add("--recipe", choices=list(RECIPES), help=what)
     what = f"passes over the crops (default: {steady.epochs}, or as many as make "
     what += f"{steady.min_steps} steps; {tutorial.epochs} with --recipe tutorial)"
     add("--epochs", **number, help=what)
-    what = "of split, weights and augmentation (default: %(default)s)"
-    add("--seed", type=seed_int, default=42, metavar="N", help=what)
+    what = f"of split, weights and augmentation (default: {SEED})"
+    add("--seed", type=seed_int, metavar="N", help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name in ("export", "split", "folds", "recipe", "epochs", "seed"):
+        if args.evaluate and getattr(args, name) is not None:
+            parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
+    args.split, args.recipe = args.split or "video", args.recipe or "steady"
+    args.seed = SEED if args.seed is None else args.seed
+    return args
 
 
 def run(args: argparse.Namespace) -> None:

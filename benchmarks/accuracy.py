@@ -34,7 +34,7 @@ def make_folds(dataset: Dataset, args: argparse.Namespace) -> dict[str, list[Fol
         folds = [split_random(dataset.labels, seed) for seed in range(args.seeds)]
         return {"a quarter at random": folds}
     folds, classes = {}, set(dataset.labels)
-    places = persons_of(dataset.labels, dataset.sources)
+    places = persons_of(dataset.labels, dataset.sources, dataset.frames)
     for place in np.unique(places).tolist():
         for own in args.own or [None]:
             fold = hold_out(dataset.labels, places == place, own)

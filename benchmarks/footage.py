@@ -18,6 +18,7 @@ from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from pyimagesearch.live import open_frames
 from videos import make_sample
 
+import av
 import cv2
 import numpy as np
 
@@ -37,28 +38,18 @@ MANY = 20_000
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
-    """Write frames as H.264 with ffmpeg, or as MPEG-4 with OpenCV without it."""
+    """Write frames, (h, w, 3) uint8 BGR with even sides, as a phone's H.264."""
     frames = iter(frames)
     first = next(frames)
     height, width = first.shape[:2]
-    frames = itertools.chain([first], frames)
-    if not shutil.which("ffmpeg"):
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        video = cv2.VideoWriter(str(path), codec, FPS, (width, height))
-        for frame in frames:
-            video.write(frame)
-        video.release()
-        return
-    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "rawvideo"]
-    command += ["-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(FPS)]
-    command += ["-i", "-", "-c:v", "libx264", "-preset", "veryfast"]
-    command += ["-pix_fmt", "yuv420p"]
-    command += ["-b:v", str(int(BITS_PER_PIXEL * width * height * FPS)), str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as ffmpeg:
-        for frame in frames:
-            ffmpeg.stdin.write(np.ascontiguousarray(frame).data)
-    if ffmpeg.returncode:
-        raise RuntimeError(f"ffmpeg could not write {path}")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", FPS, {"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = int(BITS_PER_PIXEL * width * height * FPS)
+        for image in itertools.chain([first], frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def film(sequence: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:

@@ -1,11 +1,21 @@
 """Keras and TensorFlow, imported quietly and with the settings that we need."""
 
 import gc
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from pyimagesearch import console
+
+SETTINGS = {  # Keras' own defaults
+    "backend": "tensorflow",
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "image_data_format": "channels_last",
+}
 
 
 @contextmanager
@@ -21,6 +31,34 @@ def _silence() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _read_settings() -> dict:
+    """Return Keras' settings as the program or the user has made them."""
+    if "keras" in sys.modules:
+        config = sys.modules["keras"].config
+        return {name: getattr(config, name)() for name in SETTINGS}
+    file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json")
+    try:
+        settings = dict(json.loads(file.expanduser().read_text()))
+    except (OSError, ValueError, TypeError, RuntimeError):  # none that can be read
+        settings = {}
+    if backend := os.environ.get("KERAS_BACKEND"):
+        settings["backend"] = backend
+    return settings
+
+
+settings = SETTINGS | _read_settings()
+if "keras" in sys.modules and settings["backend"] != SETTINGS["backend"]:
+    raise console.UserError(
+        f"this program has imported Keras with the backend {settings['backend']}: set "
+        "KERAS_BACKEND=tensorflow before that, or use an ONNX model"
+    )
+overridden = [f"{n} {settings[n]}" for n in SETTINGS if settings[n] != SETTINGS[n]]
+if overridden:
+    console.warn(f"Keras' defaults are used instead of {', '.join(overridden)}")
+os.environ["KERAS_BACKEND"] = SETTINGS["backend"]
+if console.is_command:
+    os.environ["KERAS_HOME"] = os.devnull  # no keras.json: a wrong one ends the import
+
 # For networks and batches as small as ours, several threads per operation cost more
 # than they gain. One also gives the same results on any number of cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -33,4 +71,6 @@ with _silence() if console.is_command else nullcontext():
 gc.freeze()
 gc.enable()
 
-keras.config.set_image_data_format("channels_last")  # whatever keras.json says
+keras.config.set_floatx(SETTINGS["floatx"])
+keras.config.set_epsilon(SETTINGS["epsilon"])
+keras.config.set_image_data_format(SETTINGS["image_data_format"])

@@ -93,6 +93,7 @@ class FaceClassifier:
         `seconds` is when it was taken, on any clock; by default, now. The most
         confident detection comes first.
         """
+        image = check_image(image)
         with self.detectors.borrow() as detector:
             faces, _ = detect_faces(detector, image, self.confidence)
         if seconds is None:
@@ -103,6 +104,7 @@ class FaceClassifier:
         self, image: np.ndarray, faces: Sequence[Face], seconds: float
     ) -> list[Prediction]:
         """Classify faces that were already found, as `__call__` does."""
+        image = check_image(image)
         # Cut at native size and with the margin of the training, as for gathering.
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
         network, classes = self.network, self.labels.classes
@@ -120,6 +122,18 @@ class FaceClassifier:
                 Prediction(face, label, score, probability, row, track, crop)
             )
         return predictions
+
+
+def check_image(image: np.ndarray) -> np.ndarray:
+    """Return an image as OpenCV takes it; raise a ValueError for what is none."""
+    is_image = getattr(image, "dtype", None) == np.uint8 and image.ndim == 3
+    if not is_image or image.shape[2] != 3 or not image.size:
+        shape, kind = (getattr(image, name, None) for name in ("shape", "dtype"))
+        raise ValueError(
+            f"expected an image of shape (M, N, 3), dtype uint8, in BGR; got a "
+            f"{type(image).__name__} of shape {shape}, dtype {kind}"
+        )
+    return np.ascontiguousarray(image)
 
 
 def decide(
@@ -249,9 +263,8 @@ class _Track:
         self.history.append((time, probabilities))
         while self.history[0][0] < time - seconds:
             self.history.popleft()
-        if not seconds:
-            return probabilities
-        return np.mean([row for _, row in self.history], axis=0)
+        rows = [row for _, row in self.history] if seconds else [probabilities]
+        return np.mean(rows, axis=0).clip(max=1)  # rounding may take it beyond
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

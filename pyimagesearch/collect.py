@@ -15,7 +15,7 @@ from pyimagesearch.crops import CropFolder
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import Labels
-from pyimagesearch.names import BONA_FIDE, UNSURE
+from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
 
 import numpy as np
 
@@ -33,6 +33,13 @@ def name_keys(classes: Sequence[str]) -> dict[str, str]:
     if len(attacks) > 1:
         keys |= {str(n): name for n, name in enumerate(attacks[:9], start=1)}
     return keys
+
+
+def find_folder(dataset: Path, label: str) -> Path:
+    """Return the folder of a class in a dataset: live, if there is no real."""
+    others = sorted(dataset.iterdir()) if dataset.is_dir() else []
+    same = [path for path in others if path.is_dir() and as_label(path.name) == label]
+    return same[0] if same and dataset / label not in same else dataset / label
 
 
 class Collector:
@@ -57,7 +64,8 @@ class Collector:
         names = dict.fromkeys(self.keys.values()) if by_key else [UNSURE]
         self._folder = folder
         self._folders = {
-            name: CropFolder(folder / name, labels.margin, detector) for name in names
+            name: CropFolder(find_folder(folder, name), labels.margin, detector)
+            for name in names
         }
         self._in_view = []  # of (prediction, crop, frame, place)
         self._last_key = None  # time and frame of the last crop saved by a key
@@ -99,7 +107,7 @@ class Collector:
 
     def press(self, key: int) -> None:
         """Save the face in view as the class of a key, given by its code."""
-        name = self.keys.get(chr(key))
+        name = self.keys.get(chr(key).lower())
         seen = name and self._choose(name)
         if not seen:
             return
@@ -135,7 +143,7 @@ class Collector:
         try:
             self._folders[name].save(crop, frame, place, face)
         except OSError as error:  # the disk may be full; the demo goes on
-            warn(f"{self._folder / name}: not saved: {error.strerror}")
+            warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
         else:
             self.saved[name] += 1
 

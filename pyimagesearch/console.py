@@ -47,6 +47,9 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     through. SIGTERM cleans up and exits with status 143.
     """
     silence_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
+            stream.reconfigure(errors="backslashreplace")
     handlers = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
         signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),

@@ -1,13 +1,17 @@
 """A folder of crops: the PNGs, and crops.csv, which says where each was cut from."""
 
+import codecs
 import csv
+import io
+import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError
+from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.faces import Face, Res10, crop_face
-from pyimagesearch.files import Appender, to_csv, write_new
+from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
 from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, find_files, read_image
 from pyimagesearch.names import UNSURE, name_crop, resolve_names
 
@@ -45,20 +49,20 @@ class CropFolder:
             raise UserError(
                 f"{folder}: the folder cannot be made: {error.strerror}"
             ) from None
-        crops = find_files(folder, IMAGE_SUFFIXES)
-        if crops and (theirs := common_cut(crops)[0]) != margin:
+        crops, read = find_files(folder, IMAGE_SUFFIXES), cache(read_manifest)
+        if crops and (theirs := common_cut(crops, read)[0]) != margin:
             raise UserError(
                 f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
                 "that --margin or another folder"
             )
         self.folder, self._margin, self._detector = folder, margin, detector
-        self._records = read_manifest(folder)
+        self._records = read(folder)
         self._manifest = None
         existing = {crop.name for crop in crops if crop.parent == folder}
         self._fingerprints = {  # by the source of the crops that are there
             record.source: record.fingerprint
             for name, record in self._records.items()
-            if name in existing
+            if record and name in existing
         }
 
     def name_sources(self, files: dict[str, str]) -> dict[str, str]:
@@ -109,7 +113,7 @@ class CropFolder:
         record = CropRecord(frame.source, self._margin, self._detector, fingerprint)
         self._records[name] = record
         if self._manifest is None:
-            self._manifest = Appender(self.folder / MANIFEST_NAME, to_csv(COLUMNS))
+            self._manifest = open_manifest(self.folder / MANIFEST_NAME)
         box = face.left, face.top, face.right, face.bottom
         confidence, margin = f"{face.confidence:.4f}", f"{record.margin:g}"
         line = [name, record.source, frame.number, *box, confidence, margin]
@@ -121,51 +125,86 @@ class CropFolder:
             self._manifest.close()
 
 
-def read_manifest(folder: Path) -> dict[str, CropRecord]:
-    """Read a folder's crops.csv, if there is one, by the names of the crops' files."""
-    path = folder / MANIFEST_NAME
-    if not path.exists():
-        return {}
+def read_manifest(folder: Path) -> dict[str, CropRecord | None]:
+    """Read a folder's crops.csv, if there is one, by the names of the crops' files.
+
+    A line that cannot be read gives None, and a warning.
+    """
+    path, records = folder / MANIFEST_NAME, {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {
-                row["file"]: CropRecord(
-                    row["source"],
-                    float(row["margin"]),
-                    row["detector"],
-                    row["fingerprint"],
+        for row in read_rows(path):
+            try:
+                margin = float(row["margin"].replace(",", "."))
+                fingerprint = row["fingerprint"].strip()
+            except (AttributeError, ValueError):  # a full disk may have cut it short
+                records[row["file"]] = None
+            else:
+                records[row["file"]] = CropRecord(
+                    row["source"], margin, row["detector"], fingerprint
                 )
-                for row in csv.DictReader(file)
-                if row["fingerprint"] is not None  # a full disk may tear a line
-            }
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise UserError(f"{path}: not a list of crops: {error}") from None
+    bad = [name for name, record in records.items() if record is None]
+    if bad:
+        warn(f"{path}: ignored {count_of(len(bad), 'bad line')}, the first of {bad[0]}")
+    return records
+
+
+def read_rows(path: Path) -> csv.DictReader:
+    """Read the lines of a crops.csv, also as a spreadsheet saves it."""
+    content = path.read_bytes() if path.exists() else b""
+    # UTF-8, unless Python takes the names of files for ASCII.
+    encoding = "ascii" if sys.getfilesystemencoding() == "ascii" else "utf-8"
+    content = content.removeprefix(codecs.BOM_UTF8) or to_csv(COLUMNS)
+    text = content.decode(encoding, "surrogateescape")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if not set(COLUMNS) <= set(rows.fieldnames):
         raise UserError(
-            f"{path}: not a list of crops as gather_examples.py writes it: {error!r}"
-        ) from None
+            f"{path}: not a list of crops as gather_examples.py writes it: its columns "
+            f"are {', '.join(rows.fieldnames)}"
+        )
+    return rows
 
 
-def common_cut(paths: list[Path]) -> tuple[float, str]:
+def open_manifest(path: Path) -> Appender:
+    """Open a crops.csv to append to; rewrite it first if a spreadsheet saved it."""
+    rows = read_rows(path)
+    columns = list(dict.fromkeys([*COLUMNS, *rows.fieldnames]))
+    header = to_csv(columns)
+    if path.exists() and not path.read_bytes().startswith(header):
+        lines = [to_csv(row[name] for name in columns) for row in rows]
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(header + b"".join(lines))
+    return Appender(path, header)
+
+
+def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
     """Look up the margin of crops, and the detector of most, in crops.csv beside them.
 
     Different margins are a UserError. Detectors may differ: a network does as well on
-    the crops of another.
+    the crops of another. `read` is `read_manifest`, or one that remembers.
     """
-    records = {folder: read_manifest(folder) for folder in {p.parent for p in paths}}
+    read = read or cache(read_manifest)
     examples, detectors = {}, Counter()
     for path in paths:
-        record = records[path.parent].get(path.name)
-        if record is None:  # it may have been sorted into its class by hand
-            unsure = path.parent.parent / UNSURE
-            if unsure not in records:
-                records[unsure] = read_manifest(unsure)
-            record = records[unsure].get(path.name, CropRecord())
-        examples.setdefault(record.margin, path)
-        detectors[record.detector] += 1
+        records = read(path.parent)
+        if path.name not in records:  # it may have been sorted into its class by hand
+            records = read(path.parent.parent / UNSURE)
+        record = records.get(path.name, CropRecord())
+        if record:
+            examples.setdefault(record.margin, path)
+            detectors[record.detector] += 1
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
         raise UserError(
             f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
             "gather all of them with the same --margin"
+        )
+    if paths and not examples:
+        raise UserError(
+            f"{paths[0].parent / MANIFEST_NAME}: no line about a crop can be read, so "
+            "their --margin is not known; gather them again"
         )
     if not paths:
         return CropRecord().margin, CropRecord().detector

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.crops import MANIFEST_NAME, common_cut
 from pyimagesearch.faces import HEIGHT, WIDTH, shrink
-from pyimagesearch.frames import find_files, read_image
-from pyimagesearch.names import UNSURE, as_label, source_of
+from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
+from pyimagesearch.names import BONA_FIDE, UNSURE, as_label, source_of
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Dataset(NamedTuple):
     crops: np.ndarray  # (n, height, width, 3) uint8 BGR
     labels: np.ndarray  # (n,) of str: the folder directly below the dataset
     sources: np.ndarray  # (n,) of str, see `names.source_of`
+    frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
     paths: list[Path]
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
@@ -32,18 +33,20 @@ class Dataset(NamedTuple):
             crops=self.crops[crops],
             labels=self.labels[crops],
             sources=self.sources[crops],
+            frames=self.frames[crops],
             paths=[self.paths[crop] for crop in crops],
         )
 
 
 def load_dataset(
-    folder: Path, width: int = WIDTH, height: int = HEIGHT, min_classes: int = 2
+    folder: Path, width: int = WIDTH, height: int = HEIGHT, to_train: bool = True
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
     Images may be at any depth below the folders of the classes; they are resized to
     `width` and `height`. Hidden files are ignored; a warning names files that are no
-    images. Too few classes or crops of different margins are a UserError.
+    images. Crops of different margins are a UserError, and so is a dataset `to_train`
+    with that lacks real faces or attacks.
     """
     info("loading images...")
     if not folder.is_dir():
@@ -65,7 +68,9 @@ def load_dataset(
             if path.parent == folder:
                 strays += 1
             elif crop is None:
-                warn(f"{path}: not a readable image; skipped")
+                is_heif = path.suffix.lower() in {".heic", ".heif"}
+                reason = HEIF_ADVICE if is_heif else "not a readable image"
+                warn(f"{path}: {reason}; skipped")
             else:
                 crops[len(paths)] = crop
                 paths.append(path)
@@ -73,27 +78,52 @@ def load_dataset(
         warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
-    labels = [as_label(path.relative_to(folder).parts[0]) for path in paths]
-    classes = sorted(set(labels))
-    if len(classes) < min_classes:
-        raise UserError(
-            f"{folder}: expected a folder of images for each class, such as "
-            f"{folder / 'real'} and {folder / 'fake'}; found "
-            + (f"only {folder / classes[0]}" if classes else "none")
-        )
+    places = [path.relative_to(folder).parts for path in paths]
+    check_classes(folder, places, to_train)
+    for name in sorted({place[0] for place in places}):
+        if as_label(name) != name:
+            info(f"{folder / name}: counts as {BONA_FIDE}")
     margin, detector = common_cut(paths)
+    sources = [source_of(path, folder) for path in paths]
     dataset = Dataset(
         crops[: len(paths)],
-        np.array(labels),
-        np.array([source_of(path, folder) for path in paths]),
+        np.array([as_label(place[0]) for place in places]),
+        np.array([source for source, _ in sources]),
+        np.array([frame for _, frame in sources]),
         paths,
         margin,
         detector,
     )
-    for label, sources in count_sources(dataset).items():
-        images = count_of(sum(sources.values()), "image")
-        info(f"{images} of {label}, {count_of(len(sources), 'source')}")
+    for label, counts in count_sources(dataset).items():
+        images = count_of(sum(counts.values()), "image")
+        info(f"{images} of {label}, {count_of(len(counts), 'source')}")
     return dataset
+
+
+def check_classes(folder: Path, places: list[tuple[str, ...]], to_train: bool) -> None:
+    """Raise a UserError for a dataset whose folders are not those of classes.
+
+    `places` are the names of folders and file of each crop. To train with, there must
+    be real faces and attacks; otherwise, it must not be divided into train, val, test.
+    """
+    counts, below = Counter(place[0] for place in places), {}
+    for name, *rest in places:
+        below.setdefault(name, set()).add(as_label(rest[0]))
+    splits = [name for name, classes in below.items() if {BONA_FIDE} < classes]
+    classes, hint = {as_label(name) for name in counts}, ""
+    if {BONA_FIDE} < classes or (not to_train and len(splits) < len(classes)):
+        return
+    if splits:
+        part = "train" if to_train else "test"
+        best = max(splits, key=lambda name: (part in name.lower(), counts[name]))
+        hint = f"; try --dataset {folder / best}"
+    elif counts and all(map(str.isdigit, counts)):
+        hint = "; which number is real cannot be known: rename the folders"
+    raise UserError(
+        f"{folder}: expected a folder of images for each class, {BONA_FIDE} and at "
+        f"least one kind of attack, such as fake; found {', '.join(counts) or 'none'}"
+        + hint
+    )
 
 
 def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:

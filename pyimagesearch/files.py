@@ -105,7 +105,7 @@ def to_csv(values: Iterable) -> bytes:
     """Format values as one line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def check_writable(path: Path) -> None:

@@ -43,7 +43,11 @@ def split_random(labels: np.ndarray, seed: int) -> Fold:
 
 
 def split_videos(
-    labels: np.ndarray, sources: np.ndarray, count: int | None, seed: int
+    labels: np.ndarray,
+    sources: np.ndarray,
+    persons: np.ndarray,
+    count: int | None,
+    seed: int,
 ) -> tuple[list[Fold], str]:
     """Split into folds by video, so that whole sources are new to a network.
 
@@ -51,13 +55,12 @@ def split_videos(
     sources of one person only, the folds are blocks of consecutive crops of every
     source, and the crops next to the block are left out.
 
-    Labels and sources, (n,) of str, are in the order in which they were filmed. `count`
+    Labels, sources and persons, (n,) of str, are in the order of filming. `count`
     folds are made, fewer if there are fewer persons. None makes FOLDS of whole sources,
     or BLOCKS; 1 makes FOLDS. Returns the folds, and "whole sources" or "blocks of
     frames".
     """
     check_class_sizes(labels)
-    persons = persons_of(labels, sources)
     classes = set(labels)
     fewest = min(len(set(persons[labels == label])) for label in classes)
     smallest = min(Counter(labels).values())  # for more folds, scikit-learn warns
@@ -86,8 +89,9 @@ def _split_blocks(labels: np.ndarray, sources: np.ndarray, count: int) -> list[F
         ]
     )
     trains, tests = [[] for _ in range(count)], [[] for _ in range(count)]
-    for key in np.unique(keys):
-        crops = np.flatnonzero(keys == key)
+    order = np.argsort(keys, kind="stable")
+    _, starts = np.unique(keys[order], return_index=True)
+    for crops in np.split(order, starts[1:]):
         n = len(crops)
         gap = max(1, round(GAP_SHARE * n)) if n >= 2 * count else 0
         for fold, block in enumerate(np.array_split(np.arange(n), min(count, n))):
@@ -112,7 +116,8 @@ def split_dataset(
     the result are those of `split_videos`, but a count of 1 returns one fold.
     """
     labels, sources = dataset.labels, dataset.sources
-    folds, how = split_videos(labels, sources, count, seed)
+    persons = persons_of(labels, sources, dataset.frames)
+    folds, how = split_videos(labels, sources, persons, count, seed)
     is_by_video = how == "whole sources"
     if kind == "random":
         folds, how = [split_random(labels, seed)], "crops at random"
@@ -131,7 +136,7 @@ def split_dataset(
     if count == 1:
         folds = [folds[seed % len(folds)]]
     if how == "whole sources":
-        describe_persons(labels, persons_of(labels, sources))
+        describe_persons(labels, persons)
     if len(folds) > 1:
         info(f"split by {how} into {len(folds)} folds; the final network learns all")
     else:
@@ -142,7 +147,9 @@ def split_dataset(
 
 def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
     """Print who was told apart, if they are few, and who is in one class only."""
-    classes = {name: set(labels[persons == name]) for name in sorted(set(persons))}
+    classes = {name: set() for name in np.unique(persons)}
+    for name, label in zip(persons, labels, strict=True):
+        classes[name].add(label)
     if len(classes) <= NAMES_LISTED:
         info(f"kept together: {', '.join(name or 'no name' for name in classes)}")
     alone = [name for name, own in classes.items() if len(own) == 1]

@@ -1,14 +1,19 @@
-"""Frames of video and image files, read ahead in threads."""
+"""Frames of video and image files, read ahead in threads.
+
+OpenCV reads images, from memory, as it crashes on file names that are not UTF-8. PyAV
+reads videos: unlike OpenCV it decodes interlaced ones, and goes on after damage.
+"""
 
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, warn
+from pyimagesearch.console import UserError, count_of, warn
 
 import cv2
 import numpy as np
@@ -18,9 +23,19 @@ IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".j
 IMAGE_SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
 VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+HEIF_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"}
+HEIF_BRANDS |= {"avif", "avis"}
+HEIF_ADVICE = (
+    "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
+    "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
+)
 DEFAULT_FPS = 25.0  # where a video gives no plausible rate
+TIMEOUTS = 10.0, 5.0  # seconds to open an address, and to read from it
+# A time stamp further from the one before is wrong, or another recording begins.
+MAX_SECONDS_BACK, MAX_SECONDS_AHEAD = 1.0, 3600.0
 # Enough to keep decoder and detector both busy; a 1080p frame takes 6 MB.
 FRAMES_AHEAD = 2
+MAX_FAILURES = 100  # to read on behind damage, one after the other
 
 
 class Frame(NamedTuple):
@@ -30,15 +45,16 @@ class Frame(NamedTuple):
     source: str  # name of its video, image, camera or stream
     number: int  # position in its source, counted from 1
     time: float  # seconds since its source began
-    fps: float | None  # of its source; None for a still image
+    still: bool = False  # whether it is an image rather than part of a video
 
 
 class FileFrames:
     """Every image, and every `skip`-th frame of every video, of some files.
 
-    `files` are paths by source name. `read` counts frames passed, skipped ones
-    included; `total` is its expected final value or None, for progress bars only, as
-    headers can be wrong. `kind` is "image" or "video" for one file, or "folder".
+    A video of fewer frames gives its middle one. `files` are paths, or the address of
+    one file, by source name. `read` counts frames passed, skipped ones included;
+    `total` is its expected final value or None, for progress bars only, as headers can
+    be wrong. `kind` is "image" or "video" for one file, or "folder".
     """
 
     live = False
@@ -53,17 +69,15 @@ class FileFrames:
             if all(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in files.values()):
                 self.total = len(files)
             return
-        (name,) = files.values()
+        ((source, name),) = files.items()
+        self.kind, self.total = "image", 1
         if read_image(Path(name)) is not None:
-            self.kind, self.total = "image", 1
             return
-        self.kind = "video"
-        video = cv2.VideoCapture(name)
-        if not video.grab():
-            raise UserError(f"{name}: neither an image nor a video that can be read")
-        count = video.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.total = int(count) if 0 < count < 1e9 else None
-        video.release()
+        with open_video(name, source) as (container, stream):
+            if not is_image_format(container):
+                rate, length = stream.average_rate or 0, container.duration or 0
+                count = stream.frames or int(length / 1e6 * rate)
+                self.kind, self.total = "video", count if 0 < count < 1e9 else None
 
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._decode(), FRAMES_AHEAD)
@@ -72,64 +86,200 @@ class FileFrames:
         paths = map(Path, self.files.values())
         with closing(map_ahead(read_image, paths)) as images:
             for (source, name), image in zip(self.files.items(), images, strict=True):
-                if image is None:
-                    yield from self._decode_video(source, name)
-                else:
+                if image is not None:
                     self.read += 1
-                    yield Frame(image, source, 1, 0.0, None)
+                    yield Frame(image, source, 1, 0.0, still=True)
+                    continue
+                try:
+                    yield from self._decode_video(source, name)
+                except UserError as error:
+                    if self.kind != "folder":
+                        raise
+                    warn(f"{error}; skipped")
 
     def _decode_video(self, source: str, name: str) -> Iterator[Frame]:
-        number, seconds = 0, -1.0
-        video = cv2.VideoCapture(name)
-        fps = fps_or_default(video)
-        try:
-            # Frame counts in headers cannot be trusted: read to the end.
-            while video.grab():
+        still, number = self.kind == "image", 0
+        with closing(decode_video(name, source)) as frames:
+            for number, (frame, seconds) in enumerate(frames, start=1):
                 self.read += 1
-                number += 1
-                if number % self._skip:
-                    continue  # grabbing alone costs half as much
-                decoded, image = video.retrieve()
-                if decoded:
-                    seconds = next_time(video, seconds, number, fps)
-                    yield Frame(image, source, number, seconds, fps)
-        finally:
-            video.release()
-        if not number:
-            warn(f"{name}: no picture can be read from it; skipped")
+                if number % self._skip == 0:
+                    yield Frame(to_image(frame), source, number, seconds, still)
+        if number < self._skip:
+            middle = (number + 1) // 2
+            with closing(decode_video(name, source, report=False)) as frames:
+                for frame, seconds in islice(frames, middle - 1, middle):
+                    yield Frame(to_image(frame), source, middle, seconds, still)
 
     def close(self) -> None:
         """Do nothing: no file is held open between iterations."""
 
 
-def next_time(video: cv2.VideoCapture, before: float, number: int, fps: float) -> float:
-    """Return when the latest frame was filmed, in seconds from the start of its file.
-
-    The file's time stamps count. Where they are implausible, the frame's number does.
-    """
-    seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    expected = (number - 1) / fps
-    is_sane = before < seconds and (seconds > 0 or (seconds == 0 and number == 1))
-    # Within a day, and not ten times as slow as the header says.
-    if is_sane and seconds < min(86400, 10 * expected + 10):
-        return seconds
-    return max(expected, before + 1 / fps)
-
-
-def fps_or_default(video: cv2.VideoCapture) -> float:
-    """Return the video's frames per second, or DEFAULT_FPS if implausible."""
-    fps = video.get(cv2.CAP_PROP_FPS)
-    return fps if 0.001 <= fps <= 1000 else DEFAULT_FPS
+def is_address(source: str) -> bool:
+    """Return whether a source is an address rather than a path."""
+    return re.match(r"[a-z]+://", source, re.IGNORECASE) is not None
 
 
 def read_image(path: Path) -> np.ndarray | None:
     """Read an image as (M, N, 3) uint8 BGR, upright; None if it cannot be read."""
-    if not cv2.haveImageReader(str(path)):
-        return None
     try:
-        return cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV's limit
+        content = np.memmap(path, np.uint8, "r")
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is None:
+            return None
+        if image.dtype == np.uint16:  # of which cameras use 10 to 16 bits
+            bits = max(8, int(image.max()).bit_length() + 1 & ~1)
+            image = (image >> (bits - 8)).astype(np.uint8)
+        elif image.dtype != np.uint8:
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        is_avif = content[4:8].tobytes() == b"ftyp"
+        return turn_avif(image, content) if is_avif else image
+    except (OSError, ValueError, cv2.error):  # unreadable, empty, over OpenCV's limit
         return None
+
+
+def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Rotate and mirror an image as its AVIF file asks for, which OpenCV ignores."""
+    header = content[:65536].tobytes()
+    for box, turn in ((b"\0\0\0\x09irot", np.rot90), (b"\0\0\0\x09imir", np.flip)):
+        if box in header:
+            image = turn(image, header[header.index(box) + len(box)] & 3)
+    return np.ascontiguousarray(image)
+
+
+@contextmanager
+def open_video(name: str, shown: str) -> Iterator[tuple]:
+    """Open a video by path or address: yield PyAV's container and video stream.
+
+    A UserError says that it cannot be read; it calls an address `shown`, as the address
+    may hold a password.
+    """
+    import av  # cameras and photographs do not need it
+
+    shown = shown if is_address(name) else name
+    problem = f"{shown}: neither an image nor a video that can be read"
+    with ExitStack() as stack:
+        try:
+            # What a file may make FFmpeg open besides it, such as a playlist.
+            file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
+            if not is_address(name):
+                file, allowed = stack.enter_context(Path(name).open("rb")), "none"
+            container = av.open(
+                file,
+                options={"protocol_whitelist": allowed},
+                metadata_errors="replace",
+                timeout=TIMEOUTS,
+            )
+            stack.enter_context(container)
+            stream = container.streams.best("video")
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{problem}: {reason}") from None
+        if container.metadata.get("major_brand") in HEIF_BRANDS:
+            raise UserError(f"{shown}: {HEIF_ADVICE}")  # FFmpeg would give one tile
+        if stream is None:
+            raise UserError(f"{problem}: it has no video")
+        yield container, stream
+
+
+def is_image_format(container) -> bool:
+    """Return whether PyAV opened an image rather than a video."""
+    return container.format.name.endswith(("_pipe", "image2"))
+
+
+def decode_video(name: str, shown: str, report: bool = True) -> Iterator[tuple]:
+    """Yield every frame of a video, as PyAV's object, and its time in seconds.
+
+    The parameters are those of `open_video`. Frames are read to the end, as their
+    number in a header cannot be trusted. `report` warns of damage.
+    """
+    shown = shown if is_address(name) else name
+    count, clock = 0, None
+    # Where one of the last frames is damaged, a decoder of many threads loses others.
+    for threads in ("AUTO", "SLICE"):
+        damage = Damage()
+        with open_video(name, shown) as (container, stream):
+            stream.thread_type = threads
+            clock = clock or Clock(stream.average_rate or stream.guessed_rate)
+            for frame in islice(decode(container, stream, damage), count, None):
+                count += 1
+                yield frame, clock.tell(frame.time)
+        if not damage.at_end:
+            break
+    if not count:
+        raise UserError(f"{shown}: no picture can be read from it")
+    if report and (damage.errors or damage.faulty):
+        missing = f", at least {damage.errors} missing" if damage.errors else ""
+        warn(
+            f"{shown}: damaged: read {count_of(count, 'frame')}, {damage.faulty} of "
+            f"them faulty{missing}"
+        )
+
+
+class Clock:
+    """Turns a video's time stamps into seconds that begin at 0 and never go back.
+
+    The stamps count, as cameras film at varying rates, but some are missing or wrong.
+    """
+
+    def __init__(self, rate: float | None):
+        self._step = 1 / float(rate if rate and 0.001 <= rate <= 1000 else DEFAULT_FPS)
+        self._seconds, self._shift = -self._step, float("inf")
+
+    def tell(self, stamp: float | None) -> float:
+        """Return the time of the next frame, whose time stamp is in seconds."""
+        expected = self._seconds + self._step
+        if stamp is not None:
+            ahead = stamp + self._shift - self._seconds
+            if not -MAX_SECONDS_BACK < ahead < MAX_SECONDS_AHEAD:
+                self._shift = expected - stamp
+            expected = stamp + self._shift if ahead > 0 else expected
+        self._seconds = expected
+        return expected
+
+
+class Damage:
+    """Counts what is wrong with a video while it is decoded."""
+
+    def __init__(self):
+        self.errors = self.faulty = 0
+        self.at_end = False  # fewer frames came at the end than must have been waiting
+
+
+def decode(container, stream, damage: Damage) -> Iterator:
+    """Yield PyAV's frames of a stream, also those behind damage."""
+    import av
+
+    packets, failures = container.demux(stream), 0
+    sent, waiting, started = 0, 0, False
+    while failures < MAX_FAILURES:
+        packet, frames = None, []
+        try:
+            packet = next(packets)
+            failures = 0
+            frames = packet.decode()
+        except StopIteration:
+            return
+        except (av.FFmpegError, OSError, IndexError) as error:
+            damage.errors += failures == 0
+            if packet is None:  # the file is damaged, not a frame
+                if not isinstance(error, (av.InvalidDataError, IndexError)):
+                    return  # the disk or the network failed
+                failures += 1
+                packets = container.demux(stream)
+        if not started:
+            waiting, started = sent, bool(frames)
+        yield from frames
+        damage.faulty += sum(frame.is_corrupt for frame in frames)
+        if packet and not packet.size:  # the last, which is empty
+            damage.at_end = len(frames) < waiting
+            return
+        sent += packet is not None and not packet.is_discard
+
+
+def to_image(frame) -> np.ndarray:
+    """Convert PyAV's frame to (M, N, 3) uint8 BGR, upright."""
+    image = frame.to_ndarray(format="bgr24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 def find_files(folder: Path, suffixes: Set[str] | None = None) -> list[Path]:

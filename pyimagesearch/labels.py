@@ -102,7 +102,10 @@ def _parse_labels(content: bytes) -> Labels:
         for name in ("detector", "model_sha256", "onnx_sha256")
         if encoder.get(name) is not None
     }
-    classes = [as_label(name) for name in _read_strings(encoder["classes_"])]
+    names = _read_strings(encoder["classes_"])
+    classes = [as_label(name) for name in names]
+    if len(set(classes)) < len(names):  # learnt when live and real were two classes
+        classes = names
     learnt = encoder.get("learnt")
     if learnt is not None:
         learnt = [str(digest) for digest in learnt]
@@ -160,9 +163,9 @@ def _read_strings(array: _Record) -> list[str]:  # of a one-dimensional NumPy ar
     code = dtype.arguments[0].lstrip("<>=|")
     if code.startswith("U"):
         width = int(code[1:])
-        text = bytes(content).decode(
-            "utf-32-be" if dtype.state[1] == ">" else "utf-32-le"
-        )
+        encoding = "utf-32-be" if dtype.state[1] == ">" else "utf-32-le"
+        # A folder's name need not be UTF-8.
+        text = bytes(content).decode(encoding, "surrogatepass")
         content = [
             text[start : start + width].rstrip("\0")
             for start in range(0, len(text), width)

@@ -7,16 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.frames import (
+    HEIF_ADVICE,
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     FileFrames,
     Frame,
     find_files,
-    fps_or_default,
+    is_address,
+    open_video,
 )
 from pyimagesearch.names import name_files
 
@@ -24,6 +25,8 @@ import cv2
 import numpy as np
 
 MAX_CAMERA = 999
+PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
+SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp", "srt"}
 FIRST_FRAME_SECONDS = 10.0  # some USB cameras take that long to start
 STALL_SECONDS = 5.0  # a camera or stream without a new frame for so long is dead
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen it
@@ -34,25 +37,19 @@ def open_frames(
 ) -> "FileFrames | LiveFrames":
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
-    `source` is a camera index ("0"), an http, https, rtsp or rtmp address, a video, an
-    image, or a folder of them, whose files are taken in natural order (2 before 10),
-    subfolders included. Every `skip`-th frame of a video, camera or stream is yielded,
-    and every image. If `patient`, a camera or stream that died is reopened for ever.
+    `source` is a camera index ("0"), an address with one of SCHEMES, a video, an image,
+    or a folder of them, whose files are taken in natural order (2 before 10),
+    subfolders included. A file at an http address is read like any other file. Every
+    `skip`-th frame of a video, camera or stream is yielded, and every image. If
+    `patient`, a camera or stream that died is reopened for ever.
     """
     path = Path(source)
     if source.isdecimal() and not path.exists():
         if int(source) > MAX_CAMERA:
             raise UserError(f"camera {source}: the index must be 0 to {MAX_CAMERA}")
-        return LiveFrames(int(source), skip, patient)
-    if re.match(r"(https?|rtsps?|rtmp)://", source, re.IGNORECASE):
-        try:
-            parts = urlsplit(source)
-            has_host = parts.hostname and parts.port != 0
-        except ValueError as error:
-            raise UserError(f"--input: not an address: {error}") from None
-        if not has_host:
-            raise UserError(f"{source}: the address has no host after the //")
-        return LiveFrames(source, skip, patient)
+        return LiveFrames(int(source), f"camera{source}", skip, patient)
+    if is_address(source):
+        return _open_address(source, skip, patient)
     if not source:
         raise UserError("--input is empty; name a file, folder, camera or address")
     if path.is_dir():
@@ -67,13 +64,56 @@ def open_frames(
     return FileFrames(name_files(files, path), skip, path.is_dir())
 
 
+def _open_address(address: str, skip: int, patient: bool) -> "FileFrames | LiveFrames":
+    scheme = address.partition("://")[0].lower()
+    shown = hide_password(address)
+    host, slash, path = shown.partition("://")[2].partition("/")
+    if scheme not in SCHEMES:
+        schemes = ", ".join(sorted(SCHEMES))
+        raise UserError(f"{shown}: the address must begin with one of {schemes}")
+    if not host:
+        raise UserError(f"{shown}: the address has no host after the //")
+    host = re.sub(r":\d*$", "", host)
+    name = re.sub(r"[^\w.-]+", "-", host + slash + path).strip("-")
+    if scheme.startswith("http") and _has_end(address, shown, patient):
+        return FileFrames({name: address}, skip, is_folder=False)
+    return LiveFrames(address, name, skip, patient)
+
+
+def _has_end(address: str, shown: str, patient: bool) -> bool:
+    try:
+        with open_video(address, shown) as (container, stream):
+            has_size = container.size > 0 and container.format.name not in PLAYLISTS
+            return bool(container.duration or stream.frames or has_size)
+    except UserError:
+        if patient:  # it may be a stream that comes back
+            return False
+        raise
+
+
+def hide_password(address: str) -> str:
+    """Reduce an address to scheme, host and path, for messages and names.
+
+    A password may contain any of / # ? @ where it should not.
+    """
+    scheme, _, rest = address.partition("://")
+    authority = rest.partition("/")[0]
+    path = re.split("[?#]", rest)[0]
+    port = authority.rpartition("]")[2].partition(":")[2]  # behind an IPv6 address
+    # Rather lose the host of an odd path than show a part of an odd password.
+    if "@" in authority or (port and ("@" in path or not port.isdecimal())):
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', rest)[0]}"
+
+
 def warn_of_others(folder: Path, taken: list[Path]) -> None:
     """Warn of the files of a folder that are ignored."""
     others = set(find_files(folder)) - {*taken}
     if others:
         kinds = Counter(path.suffix.lower() or path.name for path in others)
         listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
-        warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}")
+        advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
+        warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}{advice}")
 
 
 class LiveFrames:
@@ -87,16 +127,11 @@ class LiveFrames:
     total = None
     kind = "video"
 
-    def __init__(self, address: int | str, skip: int, patient: bool = False):
+    def __init__(self, address: int | str, name: str, skip: int, patient: bool = False):
         self._address = address
         self._skip = skip
         self._patient = patient
-        if isinstance(address, int):
-            self.name = f"camera{address}"
-        else:  # without the password
-            parts = urlsplit(address)
-            host_and_path = f"{parts.hostname}{parts.path}"
-            self.name = re.sub(r"[^\w.-]+", "-", host_and_path).strip("-")
+        self.name = name
         # The time keeps the crops of two sessions apart.
         self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         self.read = 0
@@ -110,7 +145,6 @@ class LiveFrames:
         except BaseException:
             self.close()
             raise
-        self._fps = self._capture.fps
 
     def __iter__(self) -> Iterator[Frame]:
         while True:
@@ -118,7 +152,7 @@ class LiveFrames:
                 self.read += 1
                 if self.read % self._skip == 0:
                     seconds = time.monotonic() - self._start
-                    yield Frame(image, self._source, self.read, seconds, self._fps)
+                    yield Frame(image, self._source, self.read, seconds)
             self._reopen()
 
     def _reopen(self) -> None:
@@ -158,7 +192,6 @@ class LatestPicture:
             options = [number for pair in timeouts.items() for number in pair]
             arguments += [cv2.CAP_FFMPEG, options]
         self._video = cv2.VideoCapture(*arguments)
-        self.fps = fps_or_default(self._video)
         self._image = None
         self._changed = threading.Condition()  # reentrant
         self._closed = False

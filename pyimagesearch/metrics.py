@@ -7,10 +7,12 @@ threshold on, the crop is classified as bona fide. Every class of attack (print,
 APCER: share of the attacks with an instrument that are classified as bona fide.
 BPCER: share of the bona fide presentations that are classified as attacks.
 ACER: mean of the BPCER and the worst APCER; it hides which of them is bad.
-EER: the error rate at the threshold where APCER (of all attacks) and BPCER are equal.
+EER: the error rate at the threshold where APCER and BPCER are equal, of the kind of
+attack where it is worst.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pyimagesearch.labels import THRESHOLD
@@ -89,21 +91,25 @@ def equal_error(
 
 
 def bpcer_at_apcer(
-    attack_scores: np.ndarray, bona_fide_scores: np.ndarray, limit: float
+    attacks: Mapping[str, np.ndarray], bona_fide_scores: np.ndarray, limit: float
 ) -> tuple[Rate, float] | None:
-    """Find the smallest BPCER at which at most `limit` of the attacks pass.
+    """Find the smallest BPCER at which at most `limit` of each kind of attack pass.
 
-    Returns it and its threshold, with few decimals. None if there are too few attacks
-    to tell, fewer than 1 / limit, or if they pass at any threshold.
+    `attacks` has the scores of each kind. Returns the BPCER and its threshold, with few
+    decimals. None if a kind has too few attacks to tell, fewer than 1 / limit, or if
+    more of them pass at any threshold.
     """
-    if len(attack_scores) < 1 / limit - 1e-9:
+    if min(map(len, attacks.values())) < 1 / limit - 1e-9:
         return None
-    allowed = math.floor(limit * len(attack_scores) + 1e-9)
-    # The threshold is above the highest scoring attack that may not pass.
-    barrier = np.sort(attack_scores)[::-1][allowed]
+    # The threshold is above the highest scoring attack of each kind that may not pass.
+    barrier = max(
+        np.sort(scores)[::-1][math.floor(limit * len(scores) + 1e-9)]
+        for scores in attacks.values()
+    )
     if barrier >= 1:
         return None
     # Up to the next bona fide score the BPCER is the same, and fewer attacks pass.
+    attack_scores = np.concatenate([*attacks.values()])
     above = min(bona_fide_scores[bona_fide_scores > barrier], default=1.0)
     below = max(attack_scores[attack_scores < above])
     scores = np.concatenate([attack_scores, bona_fide_scores])
@@ -168,11 +174,10 @@ def evaluate(
 
 def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
     is_attack = labels != BONA_FIDE
-    attacks, bona_fides = scores[is_attack], scores[~is_attack]
-    instruments = {
-        str(name): apcer(scores[labels == name], threshold)
-        for name in np.unique(labels[is_attack])
-    }
+    names = np.unique(labels[is_attack]).tolist()
+    attacks = {name: scores[labels == name] for name in names}
+    bona_fides = scores[~is_attack]
+    instruments = {name: apcer(own, threshold) for name, own in attacks.items()}
     rejected = bpcer(bona_fides, threshold)
     figures = {
         "bpcer": rejected.as_dict(),
@@ -181,20 +186,23 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
         "acer": None,
         "eer": None,
         "eer_threshold": None,
+        "eer_instrument": None,
         "auc": None,
         "bpcer_at_apcer_5": None,
         "bpcer_at_apcer_1": None,
         "operating_points": {},
     }
     if instruments:
-        worst = max(instruments, key=lambda name: instruments[name].value)
-        figures["worst_instrument"] = worst
+        figures["worst_instrument"] = worst = _worst(instruments)
     if not instruments or not len(bona_fides):
         return figures
     figures["acer"] = (instruments[worst].value + rejected.value) / 2
-    figures["eer"], at_eer = equal_error(attacks, bona_fides)
-    figures["eer_threshold"] = at_eer
-    figures["auc"] = float(roc_auc_score(~is_attack, scores))
+    equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
+    kind = max(equal, key=lambda name: equal[name][0])
+    figures["eer"], at_eer = equal[kind]
+    figures["eer_threshold"], figures["eer_instrument"] = at_eer, kind
+    # Rounding may take it beyond 1.
+    figures["auc"] = min(1.0, float(roc_auc_score(~is_attack, scores)))
     points = {"equal error": at_eer}
     for percent in (5, 1):
         if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
@@ -202,15 +210,20 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
             key = f"bpcer_at_apcer_{percent}"
             figures[key] = rate.as_dict() | {"threshold": at}
             points[f"APCER at most {percent} %"] = at
-    figures["operating_points"] = {
-        name: {
+    for point, at in points.items():
+        passing = {name: apcer(own, at) for name, own in attacks.items()}
+        worst = _worst(passing)
+        figures["operating_points"][point] = {
             "threshold": at,
-            "apcer": apcer(attacks, at).as_dict(),
+            "instrument": worst,
+            "apcer": passing[worst].as_dict(),
             "bpcer": bpcer(bona_fides, at).as_dict(),
         }
-        for name, at in points.items()
-    }
     return figures
+
+
+def _worst(instruments: dict[str, Rate]) -> str:
+    return max(instruments, key=lambda name: instruments[name].value)
 
 
 def _over_sources(by_source: list[dict], label: str) -> dict:

@@ -12,13 +12,17 @@ from pathlib import Path
 
 from pyimagesearch.console import UserError
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_address
 
 import numpy as np
 
 BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
+BONA_FIDE_WORDS = {"real", "live", "bonafide", "bona-fide", "bona_fide", "bona fide"}
+BONA_FIDE_WORDS |= {"genuine", "client"}  # other names for it
 UNSURE = "unsure"  # a label between two thresholds; a folder of crops yet to be sorted
 CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$")
+# In a name, \udc80 to \udcff are bytes that are no UTF-8: mostly letters.
+SEPARATORS = re.compile(r"(?:_|[^\w\udc80-\udcff])+")
 # Files of one name are told apart by their kind: anna-mov.
 KIND = re.compile(
     rf"-({'|'.join(sorted(s[1:] for s in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"
@@ -26,8 +30,8 @@ KIND = re.compile(
 
 
 def as_label(name: str) -> str:
-    """Return the class that a folder's or label's name means: real for Real, REAL."""
-    return BONA_FIDE if name.lower() == BONA_FIDE else name
+    """Return the class that a folder's or label's name means: real for Live, REAL."""
+    return BONA_FIDE if name.lower() in BONA_FIDE_WORDS else name
 
 
 def name_files(files: list[Path], root: Path) -> dict[str, str]:
@@ -62,11 +66,12 @@ def resolve_names(
     """
     owners, named = dict(owners), {}
     for name, file in files.items():
-        kind, own = Path(file).suffix, fingerprint_of(Path(file))
+        kind = Path(file).suffix
+        own = "" if is_address(file) else fingerprint_of(Path(file))
         short = name.removesuffix(f"-{kind[1:]}")
         long = f"{short}-{kind[1:]}"
         candidates = {c: owners.get(c, "") for c in (short, long, name)}
-        if own in candidates.values():  # gathered before
+        if own and own in candidates.values():  # gathered before
             choices = [c for c, owner in candidates.items() if owner == own]
         elif candidates[name] and Path(candidates[name]).suffix == kind.lower():
             choices = []  # two files of one name would look like one
@@ -87,31 +92,42 @@ def name_crop(source: str, frame: int, place: int = 1) -> str:
     return f"{source}_{frame:06d}" + (f"-{place}" if place > 1 else "") + ".png"
 
 
-def source_of(crop: Path, dataset: Path) -> str:
-    """Read the source back from a crop's name.
+def source_of(crop: Path, dataset: Path) -> tuple[str, int]:
+    """Read source and frame number back from a crop's place in a dataset.
 
-    A name that does not say stands for its folder: `real` for `real/0.png`.
+    The folders between that of the class and the crop are part of the source's name:
+    anna/frame for real/anna/frame_000001.png. A crop whose name does not say stands for
+    its folder: anna, 0 for real/anna/0.png.
     """
+    folders = crop.parent.relative_to(dataset).parts
     named = CROP_NAME.match(crop.stem)
-    return named[1] if named else crop.parent.relative_to(dataset).as_posix()
+    source = "/".join([*folders[1:], named[1]] if named else folders[1:] or folders)
+    return source, int(named[2]) if named else 0
 
 
-def persons_of(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+def persons_of(
+    labels: np.ndarray, sources: np.ndarray, frames: np.ndarray
+) -> np.ndarray:
     """Name whose face each crop's source shows: anna for anna-real and anna-fake.
 
     A person's real footage and the attacks made from it must stay together in a split,
     or the network learns the face. So must photographs whose names differ in a number
-    only: they may have been taken from one video. All arrays are (n,), of str.
+    only: they may have been taken from one video. Where sources are in folders, the
+    first folder is the person. Labels, sources and names are (n,) of str, frame numbers
+    (n,) int.
     """
-    classes = "|".join(re.escape(label) for label in sorted(set(labels), key=len)[::-1])
+    words = {label for label in set(labels) if not label.isdigit()}
+    words |= BONA_FIDE_WORDS if BONA_FIDE in words else set()
+    classes = "|".join(re.escape(word) for word in sorted(words, key=len)[::-1])
     # A class's name as a word of its own, not inside another word.
-    word = re.compile(rf"(?<![^\W\d_])({classes})(?![^\W\d_])", re.IGNORECASE)
+    word = re.compile(rf"(?<![^\W\d_])({classes or '(?!)'})(?![^\W\d_])", re.IGNORECASE)
     names = {}
     for source in set(sources):
-        name = re.sub(r"[\W_]+", "-", word.sub("-", source.lower())).strip("-")
-        names[source] = KIND.sub("", name)
-    sizes = Counter(zip(labels, sources, strict=True))
-    videos = {names[source] for (_, source), size in sizes.items() if size > 1}
+        name = word.sub("-", source.lower()).strip("-_/ ").partition("/")[0]
+        names[source] = KIND.sub("", SEPARATORS.sub("-", name).strip("-"))
+    # What makes a video is its frame numbers: a photograph's is 1.
+    videos = {names[source] for source in set(sources[frames != 1])}
+    videos |= {name for source, name in names.items() if "/" in source}
     photos = set(names.values()) - videos
     stems = {name: re.sub(r"[-\d]*\d$", "", name) for name in photos}
     series = Counter(stems.values())

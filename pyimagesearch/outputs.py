@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -11,13 +13,8 @@ from pathlib import Path
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
-from pyimagesearch.files import (
-    Appender,
-    atomic_write,
-    check_writable,
-    temporary_beside,
-    to_csv,
-)
+from pyimagesearch.encoder import FORMATS, Output, video_file
+from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
 from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
 from pyimagesearch.names import BONA_FIDE, UNSURE
 
@@ -27,16 +24,12 @@ import numpy as np
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
 WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
+DISPLAY_SECONDS = 10.0  # for a display to answer
 PHOTO_SECONDS = 1.0  # how long each photograph of a folder stays in the window
-# By suffix, a codec that every opencv-python can write.
-CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v"}
-CODECS |= {".avi": "MJPG", ".webm": "VP80"}
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER}  # every other label is an attack
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-Output = Callable[[Frame], bool]
-"""Takes a frame and returns whether to go on."""
 
 
 def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
@@ -54,7 +47,7 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
     check_writable(path)
-    suffixes = IMAGE_SUFFIXES if kind == "image" else set(CODECS)
+    suffixes = IMAGE_SUFFIXES if kind == "image" else set(FORMATS)
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"--output {path}: the output is one {kind}, so the name must end in one "
@@ -76,46 +69,6 @@ def image_file(path: Path) -> Iterator[Output]:
 
 
 @contextmanager
-def video_file(path: Path) -> Iterator[Output]:
-    """Yield an output that appends frames to a video.
-
-    However the block ends, the video is closed properly and then put in place. Frames
-    of another size are resized to the first one's. If they came at a varying rate,
-    some are repeated or left out, so that the video is as long as what it shows.
-    """
-    writer = cv2.VideoWriter()
-    size, start, count = None, None, 0
-
-    def write(frame: Frame) -> bool:
-        nonlocal size, start, count
-        image = frame.image
-        if size is None:
-            size = image.shape[1], image.shape[0]  # OpenCV wants (width, height)
-            start = frame.time
-            codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-            if not writer.open(str(temporary), codec, frame.fps, size):
-                raise UserError(f"{path}: OpenCV cannot write this video here")
-        if size != (image.shape[1], image.shape[0]):
-            image = cv2.resize(image, size)
-        due = round((frame.time - start) * frame.fps) + 1
-        while count < due:
-            writer.write(image)
-            count += 1
-        return True
-
-    with temporary_beside(path, path.suffix) as temporary:
-        try:
-            yield write
-        finally:
-            writer.release()
-            if temporary.exists():
-                # OpenCV does not report a full disk: such a video has no index.
-                if not cv2.VideoCapture(str(temporary)).grab():
-                    raise UserError(f"{path}: could not be written; is the disk full?")
-                temporary.replace(path)
-
-
-@contextmanager
 def folder(path: Path) -> Iterator[Output]:
     """Yield an output that writes each source to its own file: .png or .mp4."""
     with ExitStack() as stack:
@@ -126,7 +79,7 @@ def folder(path: Path) -> Iterator[Output]:
             if frame.source != source:
                 stack.close()  # the file of the previous source
                 source = frame.source
-                if frame.fps is None:
+                if frame.still:
                     file = image_file(path / f"{source}.png")
                 else:
                     file = video_file(path / f"{source}.mp4")
@@ -172,10 +125,24 @@ class FaceLog:
 
 
 def has_display() -> bool:
-    """Return whether a window can be opened; OpenCV aborts the process if not."""
-    if sys.platform.startswith("linux"):
-        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return True
+    """Return whether a window can be opened.
+
+    Where it cannot, OpenCV aborts the process; so another process tries.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    # An OpenCV without windows raises an error, which `window` explains.
+    code = "import contextlib, cv2\nwith contextlib.suppress(cv2.error):\n"
+    code += "    cv2.namedWindow('test')\n    cv2.destroyAllWindows()"
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, timeout=DISPLAY_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return trial.returncode == 0
 
 
 @contextmanager
@@ -195,10 +162,10 @@ def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[O
 
     def show(frame: Frame) -> bool:
         cv2.imshow(TITLE, shrink_to_window(frame.image))
-        end = time.monotonic() + (PHOTO_SECONDS if frame.fps is None else 0)
+        end = time.monotonic() + (PHOTO_SECONDS if frame.still else 0)
         while True:
-            key = cv2.waitKey(1 if frame.fps else 50)
-            if key & 0xFF in (ord("q"), 27) or not is_window_open():
+            key = cv2.waitKey(50 if frame.still else 1)
+            if key & 0xFF in (ord("q"), ord("Q"), 27) or not is_window_open():
                 return False
             if key >= 0 and on_key:
                 on_key(key & 0xFF)
@@ -252,12 +219,13 @@ def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> 
         text = f"{prediction.label} (real: {prediction.score:.4f})"
     if name:
         text += f" {name}"
-    (w, h), below = cv2.getTextSize(text, FONT, size, weight)
+    text = text.encode("utf-8", "backslashreplace").decode()  # names of bytes
+    w, h, below = text_size(text, size, weight)
     x = max(0, min(left, width - w))
     y = top - below if top - below - h > 0 else min(top + h + below, height - below)
     cv2.rectangle(image, (left, top), (right, bottom), color, round(2 * zoom))
     cv2.rectangle(image, (x, y - h - below), (x + w, y + below), color, cv2.FILLED)
-    cv2.putText(image, text, (x, y), FONT, size, WHITE, weight)
+    put_text(image, text, (x, y), size, WHITE, weight)
 
 
 def draw_collecting(image: np.ndarray, collector: Collector) -> None:
@@ -273,6 +241,47 @@ def draw_collecting(image: np.ndarray, collector: Collector) -> None:
         texts[box.left, below] = f"save: {' '.join(keys)}"
     for place, text in texts.items():
         for color, weight in ((BLACK, 3), (WHITE, 1)):  # readable on any background
-            cv2.putText(
-                image, text, place, FONT, 0.5 * zoom, color, round(weight * zoom)
-            )
+            put_text(image, text, place, 0.5 * zoom, color, round(weight * zoom))
+
+
+def text_size(text: str, size: float, weight: int) -> tuple[int, int, int]:
+    """Return width, height above and height below the baseline, in pixels."""
+    if font := find_font(text, size):
+        left, top, right, bottom = font.getbbox(text, anchor="ls")
+        return right - left, -top, bottom
+    (width, height), below = cv2.getTextSize(to_ascii(text), FONT, size, weight)
+    return width, height, below
+
+
+def put_text(image: np.ndarray, text: str, place, size: float, color, weight: int):
+    """Draw text as `cv2.putText` does, but in any script if Pillow is installed."""
+    if not (font := find_font(text, size)):
+        cv2.putText(image, to_ascii(text), place, FONT, size, color, weight)
+        return
+    from PIL import Image, ImageDraw
+
+    mask = Image.new("L", image.shape[1::-1])
+    stroke = max(0, weight - 1) // 2
+    ImageDraw.Draw(mask).text(place, text, 255, font, anchor="ls", stroke_width=stroke)
+    image[np.asarray(mask) > 127] = color
+
+
+def find_font(text: str, size: float):
+    """Return matplotlib's font for text that OpenCV cannot draw, if it is there."""
+    if text.isascii():
+        return None
+    try:
+        from matplotlib import get_data_path
+        from PIL import ImageFont
+
+        path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+        return ImageFont.truetype(path, round(24 * size))
+    except (ImportError, OSError):
+        return None
+
+
+def to_ascii(text: str) -> str:
+    """Replace what OpenCV cannot draw: é by e, and other scripts by ?."""
+    parts = unicodedata.normalize("NFKD", text)
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    return plain.encode("ascii", "replace").decode()

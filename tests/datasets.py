@@ -8,15 +8,17 @@ import numpy as np
 
 
 def make_labels(**sources):
-    """Labels and sources of crops: make_labels(real={"a": 10}, ...)."""
+    """Labels, sources and frame numbers of crops: make_labels(real={"a": 10}, ...).
+
+    A source of one crop is a photograph.
+    """
     rows = [
-        (label, source)
+        (label, source, frame)
         for label, counts in sources.items()
         for source, count in counts.items()
-        for _ in range(count)
+        for frame in range(1, count + 1)
     ]
-    labels, names = zip(*rows, strict=True)
-    return np.array(labels), np.array(names)
+    return tuple(map(np.array, zip(*rows, strict=True)))
 
 
 def random_dataset(rng):
@@ -41,8 +43,8 @@ def random_dataset(rng):
     return make_labels(**counts)
 
 
-def make_dataset(labels, sources):
+def make_dataset(labels, sources, frames):
     crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
     crops[:, 0, 0, 0] = np.arange(len(labels)) % 256
     paths = [Path(f"{number}.png") for number in range(len(labels))]
-    return Dataset(crops, labels, sources, paths, 0.25, "res10")
+    return Dataset(crops, labels, sources, frames, paths, 0.25, "res10")

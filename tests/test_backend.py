@@ -1,32 +1,115 @@
 import json
+import os
 import subprocess
 import sys
 
+from pyimagesearch.models import load_network
+
+import numpy as np
+import pytest
 from conftest import ROOT
 
-SCRIPT = """
-from pyimagesearch.livenessnet import LivenessNet
-import numpy as np
+WRONG = {
+    "backend": "theano",
+    "floatx": "float16",
+    "epsilon": 0.01,
+    "image_data_format": "channels_first",
+}
 
-model = LivenessNet.build(width=48, height=24, depth=3, classes=2)
-print(model.input_shape, model(np.zeros((5, 24, 48, 3), np.float32)).shape)
-print([layer.axis for layer in model.layers if hasattr(layer, "axis")])
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run Python with a keras.json of this text; returns its status, stdout, stderr."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+    def run(settings, *arguments, **environment):
+        (tmp_path / "keras.json").write_text(settings)
+        options = {"cwd": ROOT, "capture_output": True, "text": True}
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, env=environment, **options)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_the_settings_of_other_projects_change_no_network(
+    run, dataset, trained, tmp_path
+):
+    arguments = ["-d", dataset, "-m", tmp_path / "m", "-l", tmp_path / "l"]
+    arguments += ["-p", tmp_path / "p.png", "--folds", 1, "--epochs", 3]
+    status, _, error = run(
+        json.dumps(WRONG), "train.py", *arguments, KERAS_BACKEND="torch"
+    )
+    assert status == 0, error
+    line = "[WARN] Keras' defaults are used instead of backend torch, floatx float16, "
+    line += "epsilon 0.01, image_data_format channels_first"
+    assert [line for line in error.splitlines() if "Keras" in line] == [line]
+    images = np.random.default_rng(0).random((9, 32, 32, 3), np.float32)
+    rows = [
+        load_network(p).predict(images)
+        for p in (tmp_path / "m", trained / "liveness.model")
+    ]
+    np.testing.assert_array_equal(*rows)
+
+
+CONFIG = f"""
+from pyimagesearch.console import exit_status
+
+def command(_):
+    from pyimagesearch.backend import keras
+    print([getattr(keras.config, name)() for name in {[*WRONG]}])
+
+raise SystemExit(exit_status(command, None))
 """
 
 
-def test_the_network_stays_channels_last_whatever_keras_json_says(
-    tmp_path, monkeypatch
-):
-    settings = {"backend": "tensorflow", "image_data_format": "channels_first"}
-    (tmp_path / "keras.json").write_text(json.dumps(settings))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        *[
+            (json.dumps({name: value}), f"{name} {value}")
+            for name, value in WRONG.items()
+        ],
+        ('{"floatx": "half", "epsilon": 1}', "floatx half, epsilon 1"),
+        ('{"backend": "tensorflow", "epsilon": 1e-07}', None),
+        ("[1]", None),
+        ("damaged", None),
+    ],
+)
+def test_each_setting_is_overridden_and_named(settings, named, run):
+    status, out, error = run(settings, "-c", CONFIG)
+    assert (status, out) == (0, "['tensorflow', 'float32', 1e-07, 'channels_last']\n")
+    text = f"[WARN] Keras' defaults are used instead of {named}\n" if named else ""
+    assert error == text
 
-    def run(script):
-        options = {"cwd": ROOT, "capture_output": True, "text": True, "check": True}
-        return subprocess.run([sys.executable, "-c", script], **options).stdout
 
-    # Keras does read the file.
-    assert run("import keras; print(keras.config.image_data_format())") == (
-        "channels_first\n"
+LIBRARY = """
+import sys, keras
+keras.config.backend = lambda: "jax"  # which is too large to be installed for this
+import numpy as np
+from pyimagesearch.console import UserError
+from pyimagesearch.models import load_classifier
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+network, _ = load_classifier(folder / "liveness.onnx", folder / "le.pickle")
+print(network.predict(np.zeros((1, 32, 32, 3), np.float32)).shape)
+for _ in range(2):
+    try:
+        load_classifier(folder / "liveness.model", folder / "le.pickle")
+    except UserError as error:
+        print(error)
+print(keras.config.backend())
+"""
+
+
+def test_in_a_program_with_another_backend_only_onnx_models_work(run, trained):
+    status, out, error = run("{}", "-c", LIBRARY, trained)
+    assert status == 0, error
+    text = (
+        "this program has imported Keras with the backend jax: set "
+        "KERAS_BACKEND=tensorflow before that, or use an ONNX model"
     )
-    assert run(SCRIPT) == "(None, 24, 48, 3) (5, 2)\n[-1, -1, -1, -1, -1]\n"
+    assert out.splitlines() == ["(1, 2)", text, text, "jax"]

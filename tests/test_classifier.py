@@ -16,7 +16,7 @@ from pyimagesearch.classifier import (
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces
 from pyimagesearch.frames import read_image
-from pyimagesearch.labels import Labels, save_labels
+from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.live import open_frames
 from pyimagesearch.models import Network
 
@@ -92,6 +92,16 @@ def test_scores_are_averaged_but_probabilities_are_of_one_image(
     assert face.track == (1 if smooth else face.track)
 
 
+@pytest.mark.parametrize("smooth", [0, 1])
+def test_no_score_is_beyond_1_by_rounding(smooth, detector, face_image):
+    faces, _ = detect_faces(detector, face_image)
+    fixed = FixedNetwork([0, np.nextafter(np.float32(1), np.float32(2))])
+    classifier = make_classifier(fixed, smooth=smooth)
+    for number in range(3):
+        (face,) = classifier.classify(face_image, faces, number / 25)
+        assert (face.score, face.probability) == (1, 1)
+
+
 def test_a_reset_forgets_tracks_and_scores(detector, face_image):
     faces, _ = detect_faces(detector, face_image)
     fixed = FixedNetwork([0.1, 0.9])
@@ -148,6 +158,64 @@ def test_the_faces_of_an_image_are_found_and_classified(files, detector, group_p
         assert face.label in ("real", "fake")
         assert face.probabilities.sum() == pytest.approx(1, abs=1e-5)
         assert face.score == pytest.approx(face.probabilities[1])
+
+
+@pytest.mark.parametrize(
+    ("convert", "found"),
+    [
+        (lambda image: image / 255, r"ndarray of shape \(144, 176, 3\), dtype float64"),
+        (lambda image: image[..., 0], r"shape \(144, 176\), dtype uint8"),
+        (lambda image: np.dstack([image, image[..., 0]]), r"shape \(144, 176, 4\)"),
+        (lambda image: image[:0], r"shape \(0, 176, 3\)"),
+        (lambda image: image[None], r"shape \(1, 144, 176, 3\)"),
+        (lambda image: image.tolist(), "a list of shape None"),
+        (lambda image: None, "a NoneType of"),
+    ],
+    ids=["float", "grey", "RGBA", "empty", "batch", "list", "camera without a frame"],
+)
+def test_an_array_that_is_no_image_is_a_value_error(convert, found, files, face_image):
+    classifier = FaceClassifier.load(*files)
+    expected = rf"shape \(M, N, 3\), dtype uint8, in BGR; got .*{found}"
+    with pytest.raises(ValueError, match=expected):
+        classifier(convert(face_image))
+    with pytest.raises(ValueError, match=expected):
+        classifier.classify(convert(face_image), [], 0.0)
+
+
+@pytest.mark.parametrize(
+    "scatter",
+    [
+        lambda image: np.ascontiguousarray(image[..., ::-1])[..., ::-1],  # from RGB
+        lambda image: np.asfortranarray(image),
+        lambda image: np.repeat(image, 2, axis=1)[:, ::2],
+        lambda image: np.ascontiguousarray(image[::-1])[::-1],
+    ],
+)
+def test_an_image_may_be_a_view_of_other_arrays(scatter, files, face_image):
+    view = scatter(face_image)
+    assert not view.flags.c_contiguous
+    view.flags.writeable = False
+    (expected,) = FaceClassifier.load(*files)(face_image)
+    (face,) = FaceClassifier.load(*files)(view)
+    assert (face.box, face.score) == (expected.box, expected.score)
+    np.testing.assert_array_equal(face.crop, expected.crop)
+
+
+@pytest.mark.parametrize("word", ["live", "BonaFide", "genuine", "client"])
+def test_a_network_whose_labels_have_another_name_for_real_says_real(
+    word, files, face_image, tmp_path
+):
+    """As one that was trained when they were other classes."""
+    model, le, detectors = files
+    labels = load_labels(le)
+    save_labels(labels._replace(classes=["attack", word]), tmp_path / "le.pickle")
+    (expected,) = FaceClassifier.load(*files, thresholds=(0.0, 0.0))(face_image)
+    options = {"thresholds": (0.0, 0.0)}  # that anything passes
+    classifier = FaceClassifier.load(
+        model, tmp_path / "le.pickle", detectors, **options
+    )
+    (face,) = classifier(face_image)
+    assert (face.label, face.score) == ("real", expected.score)
 
 
 def test_files_may_be_given_as_text_or_paths(files, face_image):

@@ -26,7 +26,7 @@ LARGE, SMALL = Face(0, 0, 40, 40, 0.9), Face(50, 50, 70, 70, 0.9)
 
 def frame_of(number, source="camera"):
     image = np.random.default_rng(number).integers(0, 256, (90, 90, 3), np.uint8)
-    return Frame(image, source, number, number / 25, 25.0)
+    return Frame(image, source, number, number / 25)
 
 
 def predict(box, label="real", score=0.9, track=1):
@@ -119,6 +119,31 @@ def test_a_key_held_down_saves_five_crops_a_second_of_different_frames(
         collector.press(ord("r"))
         clock[0] += 1
     assert len(crops_in(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("name", ["live", "REAL", "Bona Fide", "genuine"])
+def test_the_key_for_real_saves_into_the_folder_that_is_there(
+    name, open_collector, clock, tmp_path
+):
+    folder = tmp_path / "dataset" / name
+    folder.mkdir(parents=True)
+    (tmp_path / "dataset" / "fake.txt").touch()
+    collector = open_collector()
+    collector.see(frame_of(16), [predict(LARGE)])
+    collector.press(ord("R"))  # with caps lock on
+    assert crops_in(folder) == crops_in(tmp_path) == ["camera_000016.png"]
+    assert str(collector) == "real 1, fake 0"
+
+
+def test_the_key_for_real_saves_into_real_if_both_are_there(
+    open_collector, clock, tmp_path
+):
+    for name in ("genuine", "real"):
+        (tmp_path / "dataset" / name).mkdir(parents=True)
+    collector = open_collector()
+    collector.see(frame_of(16), [predict(LARGE)])
+    collector.press(ord("r"))
+    assert crops_in(tmp_path / "dataset" / "real") == ["camera_000016.png"]
 
 
 def test_other_keys_do_nothing(open_collector, tmp_path):

@@ -211,3 +211,21 @@ def test_importing_leaves_the_logs_of_other_programs_alone():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_stdout_and_stderr_cannot_show_is_escaped():
+    program = (
+        "from pyimagesearch.console import UserError, exit_status, info, warn\n"
+        "def command(name):\n"
+        "    info(name), print(name), warn(name)\n"
+        "    raise UserError(name)\n"
+        r"raise SystemExit(exit_status(command, '\u0418 \udce9'))" + "\n"
+    )
+    for encoding in ("cp1252", "utf-8", "ascii:strict"):
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        name = "И \\udce9" if encoding == "utf-8" else "\\u0418 \\udce9"
+        assert done.stdout == f"[INFO] {name}\n{name}\n"
+        assert done.stderr == f"[WARN] {name}\n[ERROR] {name}\n"
+        assert done.returncode == 1

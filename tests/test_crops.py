@@ -1,5 +1,7 @@
 import csv
 import multiprocessing
+import os
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from pyimagesearch.crops import (
 )
 from pyimagesearch.faces import Face
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch.frames import Frame, find_files, read_image
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ FACE = Face(1, 2, 30, 40, 0.98765)
 
 def save_crop(folder, source, number=1, value=0):
     """Save the crop of a face in a frame of one color."""
-    frame = Frame(np.full((90, 90, 3), value, np.uint8), source, number, 0.6, 25.0)
+    frame = Frame(np.full((90, 90, 3), value, np.uint8), source, number, 0.6)
     return folder.save(folder.cut(frame.image, FACE), frame, 1, FACE)
 
 
@@ -35,7 +37,7 @@ def save_crops(path, *sources, margin=0.0, detector="res10"):
 
 
 def read_rows(folder):
-    with (folder / "crops.csv").open(newline="") as file:
+    with (folder / "crops.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -79,7 +81,7 @@ def test_a_crop_is_its_box_and_the_margin_around_it(tmp_path):
         (0.5, image[0:59, 0:44]),  # as far as the image goes
     ):
         with closing(CropFolder(tmp_path / str(margin), margin, "res10")) as folder:
-            frame = Frame(image, "a", 16, 0.6, 25.0)
+            frame = Frame(image, "a", 16, 0.6)
             path = folder.save(folder.cut(image, FACE), frame, 1, FACE)
         assert path == tmp_path / str(margin) / "a_000016.png"
         np.testing.assert_array_equal(read_image(path), expected)
@@ -144,10 +146,10 @@ def test_programs_that_write_at_once_lose_and_tear_nothing(tmp_path):
     [
         b"a,b\n1,2\n",
         b"file,source,margin\na_000001.png,a,0\n",
-        f"{','.join(COLUMNS)}\nx,a,1,1,2,3,4,0.9,wide,res10,\n".encode(),
+        f'{",".join(COLUMNS)}\n"{200_000 * "x"}'.encode(),
         b"\xff\n",
     ],
-    ids=["other columns", "too few columns", "a word for a number", "no text"],
+    ids=["other columns", "too few columns", "a quote that never ends", "no text"],
 )
 def test_another_crops_csv_is_refused(content, tmp_path):
     (tmp_path / "crops.csv").write_bytes(content)
@@ -155,16 +157,79 @@ def test_another_crops_csv_is_refused(content, tmp_path):
         read_manifest(tmp_path)
 
 
-def test_a_line_that_a_full_disk_cut_short_is_ignored(tmp_path):
+def test_a_line_that_a_full_disk_cut_short_is_replaced_by_the_next_run(
+    tmp_path, capsys
+):
     save_crops(tmp_path, "a")
     manifest = tmp_path / "crops.csv"
     whole = manifest.read_bytes()
     for torn in (b"b_000001.png", b"b_000001.png,b,1,1,2,30,40,0.9", b"b_000001.png,b"):
         manifest.write_bytes(whole + torn)
-        assert list(read_manifest(tmp_path)) == ["a_000001.png"]
+        assert read_manifest(tmp_path)["b_000001.png"] is None
+        assert "ignored 1 bad line" in capsys.readouterr().err
         save_crops(tmp_path, "b")
-        assert list(read_manifest(tmp_path)) == ["a_000001.png", "b_000001.png"]
+        capsys.readouterr()
+        assert read_manifest(tmp_path)["b_000001.png"] == CropRecord("b")
+        assert capsys.readouterr().err == ""
         (tmp_path / "b_000001.png").unlink()
+
+
+def test_a_bad_line_costs_a_warning_not_the_margin_of_the_others(tmp_path, capsys):
+    crops = save_crops(tmp_path, "a", "b", "c", margin=0.25)
+    manifest = tmp_path / "crops.csv"
+    lines = manifest.read_text().splitlines()
+    lines[2] = lines[2].replace("0.25", "25. Jan")
+    manifest.write_text("\n".join(lines) + "\n")
+    assert common_cut(crops) == (0.25, "res10")
+    warning = f"[WARN] {manifest}: ignored 1 bad line, the first of b_000001.png\n"
+    assert capsys.readouterr().err == warning
+    save_crops(tmp_path, "a", margin=0.25)
+    assert capsys.readouterr().err == warning
+
+
+def test_where_no_line_can_be_read_the_margin_is_not_guessed(tmp_path):
+    crops = save_crops(tmp_path, "a", margin=0.25)
+    manifest = tmp_path / "crops.csv"
+    manifest.write_text(manifest.read_text().replace("0.25", "25. Jan"))
+    with pytest.raises(UserError, match=r"margin is not known; gather them again"):
+        common_cut(crops)
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_a_crops_csv_that_a_spreadsheet_saved_is_read_and_written_on(
+    delimiter, quoting, tmp_path
+):
+    """With a byte order mark, decimal commas and a column of the user's own."""
+    save_crops(tmp_path, "größe; a,b", "b", margin=0.25)
+    before, rows = read_manifest(tmp_path), read_rows(tmp_path)
+    with (tmp_path / "crops.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file, delimiter=delimiter, quoting=quoting)
+        writer.writerow([*COLUMNS, "notes"])
+        for row in rows:
+            row["margin"] = row["margin"].replace(".", ",")
+            writer.writerow([*row.values(), "mine"])
+    assert read_manifest(tmp_path) == before
+    for source in ("c", "d"):
+        save_crops(tmp_path, source, margin=0.25)
+    text = (tmp_path / "crops.csv").read_bytes()
+    assert text.startswith(",".join([*COLUMNS, "notes\n"]).encode())
+    assert list(read_manifest(tmp_path).values())[2:] == [
+        CropRecord("c", 0.25),
+        CropRecord("d", 0.25),
+    ]
+    assert [row["notes"] for row in read_rows(tmp_path)] == ["mine"] * 2 + [None] * 2
+    assert len(read_rows(tmp_path)) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_a_name_that_is_no_utf_8_is_written_and_read_back(tmp_path):
+    source = os.fsdecode(b"caf\xe9")
+    (crop,) = save_crops(tmp_path, source, margin=0.25)
+    assert b"caf\xe9_000001.png,caf\xe9,1," in (tmp_path / "crops.csv").read_bytes()
+    assert read_manifest(tmp_path) == {crop.name: CropRecord(source, 0.25)}
+    assert save_crops(tmp_path, source, margin=0.25) == [None]
+    assert common_cut(find_files(tmp_path, {".png"})) == (0.25, "res10")
 
 
 def test_crops_without_a_manifest_are_the_tutorials(tmp_path):

@@ -4,7 +4,7 @@ import re
 import gather_examples
 import train
 from pyimagesearch.evaluation import format_evaluation
-from pyimagesearch.labels import load_labels, save_labels
+from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.metrics import apcer, bpcer, evaluate
 from pyimagesearch.names import BONA_FIDE
 
@@ -61,7 +61,9 @@ def test_a_threshold_that_is_printed_can_be_pasted_and_does_what_is_said(seed):
     lines = [line for line in text.splitlines() if "--threshold" in line]
     assert len(lines) == 3
     for line in lines:
-        pattern = r"--threshold (\S+) +(.+?) +APCER (\S+), BPCER (\S+)"
+        pattern = (
+            r"--threshold (\S+) +(.+?) +APCER (\S+) of 120 fake, BPCER (\S+) of 30 real"
+        )
         number, name, *rates = re.fullmatch(pattern, line).groups()
         pasted = float(number)
         assert 0 <= pasted <= 1
@@ -73,11 +75,61 @@ def test_a_threshold_that_is_printed_can_be_pasted_and_does_what_is_said(seed):
             assert name == "equal error"
 
 
-def test_too_few_attacks_for_an_apcer_have_no_threshold_for_it():
-    evaluation, _, _ = random_evaluation(0, attacks=30)
-    text = format_evaluation(evaluation, "chosen beforehand")
-    assert "APCER at most 5 %" in text
-    assert "APCER at most 1 %" not in text
+def format_kinds(**scores):
+    """Evaluate the scores of each class, and format the result."""
+    labels = np.repeat([*scores], [len(own) for own in scores.values()])
+    together = np.concatenate([*scores.values()])
+    return format_evaluation(evaluate(together, labels, labels, 0.5), "chosen")
+
+
+def test_the_worst_kind_of_attack_is_named():
+    text = format_kinds(
+        replay=np.full(95, 0.1),
+        print=np.r_[np.full(15, 0.2), np.full(5, 0.9)],
+        real=np.r_[np.full(30, 0.7), np.full(10, 0.95)],
+    )
+    assert re.search(r"^EER  print \(worst\) +12\.5%$", text, re.MULTILINE)
+    rates = "APCER 0.0% of 20 print, BPCER 75.0% of 40 real"
+    assert re.search(
+        rf"^--threshold \S+ +APCER at most 5 % +{rates}$", text, re.MULTILINE
+    )
+
+
+def test_a_kind_with_too_few_attacks_for_an_apcer_is_named_instead_of_a_threshold():
+    real = np.linspace(0.6, 1, 30)
+    text = format_kinds(
+        replay=np.linspace(0, 0.4, 95), print=np.full(5, 0.9), real=real
+    )
+    assert "at most 5 % needs 20 crops of each kind of attack; print has 5\n" in text
+    assert text.endswith(
+        "at most 1 % needs 100 crops of each kind of attack; print has 5"
+    )
+    text = format_kinds(fake=np.linspace(0, 0.4, 30), real=real)
+    assert re.search("^--threshold .*APCER at most 5 %", text, re.MULTILINE)
+    assert text.endswith(
+        "at most 1 % needs 100 crops of each kind of attack; fake has 30"
+    )
+    assert "at most 5 % is reached at no threshold" in format_kinds(
+        fake=np.ones(30), real=real
+    )
+
+
+def test_rates_and_intervals_keep_the_decimals_that_tell_them_from_0_and_100_percent():
+    text = format_kinds(
+        fake=np.r_[0.9, np.full(95_999, 0.1)], real=np.full(90_000, 0.7)
+    )
+    assert re.search(
+        r"^BPCER  real +0 +90000 +0\.0%   0\.0% to 0\.004%$", text, re.MULTILINE
+    )
+    assert re.search(
+        r"^APCER  fake +1 +96000 +0\.001%   0\.0002% to 0\.006%$", text, re.MULTILINE
+    )
+    text = format_kinds(fake=np.ones(90_000), real=np.ones(20))
+    assert re.search(
+        r"^APCER  fake +90000 +90000 +100\.0%   99\.996% to 100\.0%$",
+        text,
+        re.MULTILINE,
+    )
 
 
 class TestEvaluate:
@@ -134,6 +186,17 @@ class TestEvaluate:
         assert "APCER  print" in out
         assert "APCER  replay" in out
         assert "ACER  " not in out.replace("APCER", "")
+
+    def test_a_network_without_real_has_no_figures_for_attacks(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        save_labels(Labels(["print", "replay"]), tmp_path / "le.pickle")
+        options = ["-l", tmp_path / "le.pickle", "-p", tmp_path / "p.png"]
+        assert self.evaluate(trained, dataset, *options) == 0
+        out, error = capsys.readouterr()
+        assert "the network has no class real: there are no figures" in error
+        assert "APCER" not in out
+        assert not (tmp_path / "p.png").exists()
 
     def test_crops_of_another_margin_are_refused(
         self, trained, videos, detector_folder, tmp_path, capsys

@@ -1,15 +1,19 @@
+import http.server
+import os
+import re
 import threading
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
+from pyimagesearch.console import UserError
 from pyimagesearch.frames import (
     IMAGE_SUFFIXES,
+    Clock,
     find_files,
-    fps_or_default,
     map_ahead,
     natural_key,
-    next_time,
     read_ahead,
     read_image,
 )
@@ -18,7 +22,8 @@ from pyimagesearch.live import open_frames
 import cv2
 import numpy as np
 import pytest
-from conftest import read_all, write_image, write_video
+from conftest import make_video, read_all, run_ffmpeg, write_image, write_video
+from PIL import Image, ImageOps, features
 
 
 def test_a_video_gives_every_frame_as_opencv_reads_it(carphone):
@@ -42,13 +47,12 @@ def test_a_source_knows_its_length_kind_and_times(carphone, tmp_path):
     source = open_frames(str(carphone))
     assert (source.total, source.kind, source.live) == (120, "video", False)
     last = list(source)[-1]
-    assert last.fps == pytest.approx(29.97, abs=0.01)
     assert last.time == pytest.approx(119 / 29.97, abs=0.01)
     write_image(tmp_path / "a.png")
     image = open_frames(str(tmp_path / "a.png"))
     assert (image.total, image.kind, image.live) == (1, "image", False)
     (frame,) = image
-    assert (frame.number, frame.time, frame.fps) == (1, 0, None)
+    assert (frame.number, frame.time, frame.still) == (1, 0, True)
     folder = open_frames(str(tmp_path))
     assert (folder.total, folder.kind, folder.live) == (1, "folder", False)
 
@@ -79,52 +83,31 @@ def test_an_unreadable_file_of_a_folder_is_named_and_skipped(tmp_path, capsys):
     assert "empty.mp4" in warnings[1]
 
 
-class FixedVideo:
-    """Stands for a video whose header gives this frame rate."""
-
-    def __init__(self, fps):
-        self.fps = fps
-
-    def get(self, _property):
-        return self.fps
-
-
 @pytest.mark.parametrize(
-    ("given", "fps"),
-    [(0.0, 25), (-1.0, 25), (1e6, 25), (float("nan"), 25), (30.0, 30), (0.5, 0.5)],
+    ("rate", "step"),
+    [(None, 1 / 25), (0, 1 / 25), (1e6, 1 / 25), (30, 1 / 30), (0.5, 2)],
 )
-def test_an_implausible_rate_becomes_25_frames_per_second(given, fps):
-    assert fps_or_default(FixedVideo(given)) == fps
-
-
-class FakeVideo:
-    """Stands for a video with these time stamps, in milliseconds."""
-
-    def __init__(self, stamps):
-        self.stamps = iter(stamps)
-
-    def get(self, _property):
-        return next(self.stamps)
+def test_without_time_stamps_the_rate_counts_if_it_is_plausible(rate, step):
+    clock = Clock(rate)
+    assert [clock.tell(None) for _ in range(3)] == pytest.approx([0, step, 2 * step])
 
 
 @pytest.mark.parametrize(
     ("stamps", "times"),
     [
-        ([0, 40, 80, 120], [0, 0.04, 0.08, 0.12]),
-        ([0, 30, 110, 150], [0, 0.03, 0.11, 0.15]),  # a varying rate
-        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # no time stamps
-        ([-1, -1, -1, -1], [0, 0.04, 0.08, 0.12]),
-        ([0, 40, 1e12, 120], [0, 0.04, 0.08, 0.12]),
-        ([0, 80, 40, 160], [0, 0.08, 0.12, 0.16]),  # back in time
-        ([0, float("nan"), 80, 120], [0, 0.04, 0.08, 0.12]),
+        ([0, 0.04, 0.08, 0.12], [0, 0.04, 0.08, 0.12]),
+        ([7, 7.03, 7.11, 7.15], [0, 0.03, 0.11, 0.15]),  # a varying rate, a late start
+        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),
+        ([0, 0.04, 1e12, 0.12], [0, 0.04, 0.08, 0.12]),
+        ([0, 0.08, 0.04, 0.16], [0, 0.08, 0.12, 0.16]),  # back in time
+        ([9, 9.04, 0, 0.03], [0, 0.04, 0.08, 0.11]),  # another recording begins
+        ([0, None, 0.08, 150.08], [0, 0.04, 0.08, 150.08]),  # a pause
     ],
 )
 def test_a_files_own_time_stamps_count_where_they_are_plausible(stamps, times):
-    video, seconds, found = FakeVideo(stamps), -1.0, []
-    for number in range(1, len(stamps) + 1):
-        seconds = next_time(video, seconds, number, 25.0)
-        found.append(seconds)
-    assert found == pytest.approx(times)
+    clock = Clock(25)
+    found = [clock.tell(stamp) for stamp in stamps]
+    assert found == pytest.approx(times, abs=1e-3)
 
 
 def touch(folder, *names):
@@ -193,6 +176,169 @@ def test_every_kind_of_image_becomes_8_bit_bgr(image, tmp_path):
     assert read.dtype == np.uint8
     assert read.shape == (9, 7, 3)
     assert set(read.flat) == {77}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "webp", "avif", "png"])
+def test_photographs_of_every_kind_are_turned_upright(kind, orientation, tmp_path):
+    if kind == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow cannot write AVIF")
+    quarters = np.zeros((40, 60, 3), np.uint8)
+    quarters[:20, :30, 0] = quarters[:20, 30:, 1] = quarters[20:, :30, 2] = 255
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(quarters).save(tmp_path / f"a.{kind}", exif=exif, quality=95)
+    with Image.open(tmp_path / f"a.{kind}") as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    read = read_image(tmp_path / f"a.{kind}")
+    assert read.shape == upright.shape
+    assert np.abs(read[..., ::-1].astype(int) - upright).mean() < 10
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_pictures_of_more_than_8_bits_keep_their_brightness(bits, tmp_path):
+    ramp = np.linspace(0, 255, 64).astype(np.uint16)
+    deep = np.tile(ramp << (bits - 8), (8, 1))
+    assert cv2.imwrite(str(tmp_path / "a.png"), deep)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0, :, 1], ramp)
+
+
+def copy_as_heif(video, path, brand="heic"):
+    """Write what FFmpeg takes for a photograph of a phone, one tile of it."""
+    options = ["-frames:v", 1, "-c:v", "libx265", "-brand", brand, "-f", "mp4"]
+    run_ffmpeg("-i", video, *options, path)
+
+
+@pytest.mark.parametrize("brand", ["heic", "mif1", "hevc", "avis"])
+def test_a_heif_photograph_is_refused_and_says_how_to_convert(
+    brand, carphone, tmp_path, capsys
+):
+    path = tmp_path / "IMG_1.HEIC"
+    copy_as_heif(carphone, path, brand)
+    with pytest.raises(UserError, match=r"IMG_1\.HEIC: HEIF .* convert them to JPEG"):
+        open_frames(str(path))
+    path.rename(tmp_path / "IMG_1.jpg")  # as some messengers do
+    (tmp_path / "b.mp4").write_bytes(carphone.read_bytes())
+    assert {frame.source for frame in open_frames(str(tmp_path))} == {"b"}
+    error = capsys.readouterr().err
+    assert "IMG_1.jpg: HEIF images (.heic) cannot be read here" in error
+    assert len(error.splitlines()) == 1
+
+
+BYTE_NAME = os.fsdecode(b"caf\xe9-real")
+
+
+@pytest.fixture
+def byte_named(tmp_path, carphone):
+    """A folder with an image and a video whose names are not UTF-8."""
+    try:
+        (tmp_path / f"{BYTE_NAME}.mp4").write_bytes(carphone.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    image = cv2.imencode(".png", np.full((20, 30, 3), 9, np.uint8))[1]
+    (tmp_path / f"{BYTE_NAME}2.png").write_bytes(image.tobytes())
+    return tmp_path
+
+
+def test_names_that_are_not_utf_8_can_be_read(byte_named):
+    for source in (byte_named, byte_named / f"{BYTE_NAME}.mp4"):
+        frames = list(open_frames(str(source), skip=60))
+        assert [f.number for f in frames if f.source == BYTE_NAME] == [60, 120]
+    assert frames[0].image.shape == (144, 176, 3)
+    (frame,) = open_frames(str(byte_named / f"{BYTE_NAME}2.png"))
+    assert frame.image.shape == (20, 30, 3)
+
+
+def test_interlaced_video_shows_its_own_pictures(tmp_path):
+    """OpenCV gives memory that holds the pictures of the video before."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    make_video(folder / "1-phone.mp4", "-vf", "negate")
+    fields = ["-flags", "+ildct+ilme", "-x264opts", "tff=1", "-c:v", "libx264"]
+    make_video(folder / "2-camcorder.mts", *fields, "-f", "mpegts")
+    plain = make_video(tmp_path / "plain.avi", "-c:v", "ffv1")
+    frames = [f for f in open_frames(str(folder)) if f.source == "2-camcorder"]
+    for frame, wanted in zip(frames, open_frames(str(plain)), strict=True):
+        assert np.abs(frame.image.astype(int) - wanted.image).mean() < 30
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_video_whose_picture_pauses_is_read_to_its_end(ending, tmp_path):
+    """OpenCV gives up after 4096 packets of sound."""
+    pause = "setpts='if(lt(N,30),PTS,PTS+150/TB)'"
+    path = tmp_path / f"pause.{ending}"
+    sound = ["-f", "lavfi", "-i", "sine=duration=154", "-c:a", "aac"]
+    options = [*sound, "-vf", pause, "-fps_mode", "passthrough", "-c:v", "libx264"]
+    frames = list(open_frames(str(make_video(path, *options, seconds=4))))
+    assert len(frames) == 100
+    assert frames[30].time - frames[29].time == pytest.approx(150, abs=0.1)
+
+
+def test_damage_near_the_end_loses_only_what_is_damaged(tmp_path, capsys):
+    """A decoder of many threads that fails at the end drops all that it holds."""
+    path = make_video(tmp_path / "a.flv", "-c:v", "libx264", "-g", 12)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    counted = run_ffmpeg("-i", path, "-fps_mode", "passthrough", "-f", "null", "-")
+    expected = int(re.findall(r"frame=\s*(\d+)", counted)[-1])
+    assert len(list(open_frames(str(path)))) == expected
+    error = capsys.readouterr().err
+    assert f"a.flv: damaged: read {expected} frames" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_video_shorter_than_skip_gives_its_middle_frame(carphone, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for length in (1, 2, 12, 15, 16):
+        options = ["-frames:v", length, "-c:v", "ffv1"]
+        run_ffmpeg("-i", carphone, *options, folder / f"{length}.mkv")
+    source = open_frames(str(folder), skip=16)
+    found = {frame.source: frame for frame in source}
+    numbers = {name: frame.number for name, frame in found.items()}
+    assert numbers == {"1": 1, "2": 1, "12": 6, "15": 8, "16": 16}
+    assert source.read == 46
+    plain = read_all(folder / "12.mkv")
+    assert np.abs(found["12"].image.astype(int) - plain[5]).mean() < 3
+
+
+class Visitors(http.server.BaseHTTPRequestHandler):
+    paths: ClassVar[list] = []
+
+    def do_GET(self):
+        self.paths.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {}\n",
+        "<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011' type='static' "
+        "mediaPresentationDuration='PT2S'><Period><AdaptationSet mimeType='video/mp4'>"
+        "<Representation id='1' bandwidth='9'><BaseURL>{}</BaseURL></Representation>"
+        "</AdaptationSet></Period></MPD>",
+    ],
+    ids=["HLS", "concat", "DASH"],
+)
+def test_a_playlist_under_a_videos_name_opens_nothing_else(
+    content, carphone, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.mp4").write_bytes(carphone.read_bytes())
+    run_ffmpeg("-i", "secret.mp4", "-c", "copy", "secret.ts")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Visitors) as server:
+        threading.Thread(target=server.serve_forever).start()
+        address = f"http://127.0.0.1:{server.server_port}/a.ts"
+        for target in (address, "secret.ts", "secret.mp4", str(tmp_path / "secret.ts")):
+            (tmp_path / "list.mp4").write_text(content.format(target))
+            with pytest.raises(UserError, match=r"list\.mp4: neither an image nor"):
+                open_frames("list.mp4")
+        server.shutdown()
+    assert Visitors.paths == []
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n, then nothing"])

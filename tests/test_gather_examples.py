@@ -1,13 +1,19 @@
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import gather_examples
 from pyimagesearch.crops import read_manifest
 from pyimagesearch.faces import crop_face, detect_faces
+from pyimagesearch.frames import read_image
 
+import av
 import cv2
 import numpy as np
 import pytest
-from conftest import NEEDS_RES10, read_all, write_video
+from conftest import NEEDS_RES10, read_all, run_ffmpeg, write_image, write_video
 
 
 @pytest.fixture
@@ -172,8 +178,8 @@ def test_tiny_faces_are_dropped_and_counted(gather, group_photo, tmp_path):
     ("name", "reason"),
     [
         ("blank.png", "no face found in 1 frame;"),
-        ("short.mp4", "9 frames, fewer than --skip 16"),
-        ("damaged.png", "neither an image nor a video"),
+        ("short.mp4", "no face found in 1 frame;"),
+        ("damaged.png", "no picture can be read from it"),
         ("missing.mp4", "no such file"),
         ("empty", "no images or videos"),
     ],
@@ -233,3 +239,95 @@ def test_an_output_that_is_not_a_folder_is_reported_in_one_line(
     assert "out: the folder cannot be made: File exists" in error
     with pytest.raises(SystemExit, match="2"):
         gather_examples.main(["-i", str(carphone), "-o", ""])
+
+
+def test_short_clips_give_their_middle_frame_and_empty_files_are_listed(
+    gather, carphone, tmp_path
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "long.mp4").write_bytes(carphone.read_bytes())
+    for name, length in (("a", 12), ("b", 5)):
+        options = ["-frames:v", length, "-c:v", "ffv1"]
+        run_ffmpeg("-i", carphone, *options, folder / f"{name}.mkv")
+    for number in range(7):
+        write_image(folder / f"blank{number}.png", size=(90, 90))
+    for saved in (9, 0):  # the second run changes nothing
+        status, out, _, crops = gather(folder)
+        assert status == 0
+        assert f"saved {saved} faces" in out
+        names = [crop.name for crop in crops]
+        assert names[:2] == ["a_000006.png", "b_000003.png"]
+        assert len(names) == 9
+        blank = ", ".join(f"blank{number}" for number in range(5))
+        last = f"[INFO] 7 files without a crop: {blank}, and 2 more"
+        assert out.splitlines()[-1] == last
+
+
+def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
+    folder, address = web
+    copy = ["-c", "copy", "-movflags", "faststart"]  # this server cannot seek
+    run_ffmpeg("-i", carphone, *copy, folder / "anna.mp4")
+    for saved in (7, 0):
+        status, out, _, crops = gather(f"{address}/anna.mp4?key=secret")
+        assert status == 0
+        assert f"read 120 frames, searched 7, 0 without a face; saved {saved} f" in out
+        assert crops[0].name == "127.0.0.1-anna.mp4_000016.png"
+        assert len(crops) == 7
+    manifest = read_manifest(folder / "out")
+    assert {record.fingerprint for record in manifest.values()} == {""}
+    status, out, error, _ = gather(
+        f"{address.replace('//', '//me:secret@')}/missing.mp4"
+    )
+    assert status == 1
+    assert "127.0.0.1" in error
+    assert "secret" not in out + error
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_names_that_are_not_utf_8_are_gathered_and_read_again(
+    locale, carphone, detector_folder, tmp_path
+):
+    """They end the interpreter in every function of OpenCV that opens a file."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with av.open(str(carphone)) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    png = cv2.imencode(".png", image)[1].tobytes()
+    try:
+        Path(os.fsdecode(bytes(folder) + b"/caf\xe9.png")).write_bytes(png)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    Path(os.fsdecode(bytes(folder) + "/Иван.mp4".encode())).write_bytes(
+        carphone.read_bytes()
+    )
+    command = [sys.executable, gather_examples.__file__, "-i", folder]
+    command += ["-o", tmp_path / "out", "-d", detector_folder]
+    for saved in (8, 0):
+        done = subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            env=os.environ | {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"saved {saved} faces".encode() in done.stdout
+    crops = list((tmp_path / "out").glob("*.png"))
+    names = {os.fsencode(crop.name) for crop in crops}
+    assert {b"caf\xe9_000001.png", "Иван_000112.png".encode()} <= names
+    assert all(read_image(crop) is not None for crop in crops)
+
+
+def test_a_damaged_video_is_read_to_its_end_and_says_so(gather, carphone, tmp_path):
+    """OpenCV ends at the damage."""
+    run_ffmpeg("-i", carphone, "-c:v", "libx264", "-g", 12, tmp_path / "a.ts")
+    content = bytearray((tmp_path / "a.ts").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = bytes(4000)
+    (tmp_path / "a.ts").write_bytes(content)
+    status, out, error, crops = gather(tmp_path / "a.ts")
+    ((read, faulty),) = re.findall(r"a\.ts: damaged: read (\d+) frames, (\d+)", error)
+    assert status == 0
+    assert 100 < int(read) < 120
+    assert int(faulty) > 0
+    assert f"read {read} frames" in out
+    assert crops[-1].name >= "a_000096.png"

@@ -21,7 +21,10 @@ EVERYTHING = Labels(
 )
 
 
-@pytest.mark.parametrize("labels", [Labels(["fake", "real"]), EVERYTHING])
+BYTES = Labels(["caf\udce9", "real"])  # of a folder whose name is not UTF-8
+
+
+@pytest.mark.parametrize("labels", [Labels(["fake", "real"]), EVERYTHING, BYTES])
 def test_labels_come_back_the_same(labels, tmp_path):
     save_labels(labels, tmp_path / "le.pickle")
     assert load_labels(tmp_path / "le.pickle") == labels
@@ -118,3 +121,12 @@ def test_a_model_in_place_of_the_labels_is_said(tmp_path):
         (tmp_path / "le").write_bytes(content)
         with pytest.raises(UserError, match="are --model and --le swapped"):
             load_labels(tmp_path / "le")
+
+
+def test_live_and_real_stay_two_classes_of_a_network_that_learnt_them_as_two(tmp_path):
+    for classes, expected in (
+        (["fake", "live"], ["fake", "real"]),
+        (["fake", "live", "real"], ["fake", "live", "real"]),
+    ):
+        (tmp_path / "le").write_bytes(pickle.dumps(LabelEncoder().fit(classes)))
+        assert load_labels(tmp_path / "le").classes == expected

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import pickle
 import re
 import signal
@@ -16,13 +17,15 @@ from pyimagesearch.classifier import Prediction
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.labels import load_labels, save_labels
+from pyimagesearch.live import open_frames
 from pyimagesearch.outputs import TITLE
 
+import av
 import cv2
 import keras_2
 import numpy as np
 import pytest
-from conftest import read_all, write_video
+from conftest import read_all, run_ffmpeg, write_video
 from sklearn.preprocessing import LabelEncoder
 
 
@@ -69,7 +72,7 @@ def test_an_image_comes_out_labelled(demo, group_photo, tmp_path):
 
 
 def make_frame(number=1, source="a", shape=(90, 90, 3)):
-    return Frame(np.zeros(shape, np.uint8), source, number, (number - 1) / 25, 25.0)
+    return Frame(np.zeros(shape, np.uint8), source, number, (number - 1) / 25)
 
 
 def predict(face, label, score=0.9, probability=0.9, crop=None):
@@ -172,6 +175,61 @@ def test_without_a_display_no_window_is_opened(demo, group_photo, monkeypatch):
     status, _, error = demo(group_photo)
     assert status == 0
     assert "no display" in error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a display is never missing there")
+def test_a_display_that_does_not_answer_costs_no_output(
+    carphone, trained, detector_folder, tmp_path
+):
+    """Qt would abort the process after the work has begun."""
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", carphone, "-o", tmp_path / "out.mp4"]
+    done = subprocess.run(
+        [sys.executable, liveness_demo.__file__, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"DISPLAY": ":997"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "[WARN] there is no display, so no window is opened"
+    )
+    assert len(read_all(tmp_path / "out.mp4")) == 120
+
+
+def read_times(path):
+    return [frame.time for frame in open_frames(str(path))]
+
+
+PAUSE = "setpts='if(lt(N,25),PTS,PTS+150/TB)'"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("slow.mov", ["-c:v", "libx264", "-r", "211.222"]),
+        ("odd.mkv", ["-c:v", "ffv1", "-r", "200/3", "-vf", "scale=531:433"]),
+        ("pause.mkv", ["-c:v", "libx264", "-fps_mode", "passthrough", "-vf", PAUSE]),
+        ("browser.webm", ["-c:v", "libvpx", "-live", "1"]),
+    ],
+)
+def test_a_labelled_video_has_its_sources_frames_and_times(
+    name, options, demo, videos, tmp_path
+):
+    source, out = tmp_path / name, tmp_path / "out.mp4"
+    run_ffmpeg("-i", videos / "real.mp4", "-t", 2, *options, source)
+    if name == "browser.webm":  # a MediaRecorder gives no DefaultDuration
+        content = source.read_bytes()
+        place = content.index(b"\x23\xe3\x83\x84")
+        source.write_bytes(
+            content[:place] + b"\xec\x86" + bytes(6) + content[place + 8 :]
+        )
+    assert demo(source, "-o", out, "--no-display")[0] == 0
+    assert read_times(out) == pytest.approx(read_times(source), abs=0.001)
+    with av.open(str(out)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+        assert (codec.width % 2, codec.height % 2) == (0, 0)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def clips(tmp_path_factory) -> Samples:
 def keep(known: Samples, chosen) -> Samples:
     places = np.arange(len(known.items))[chosen]
     items = [known.items[place] for place in places]
-    return Samples(items, known.labels[places], known.sources[places])
+    return Samples(items, *(names[places] for names in known[1:]))
 
 
 def against(clips: Samples, attack: str) -> Samples:
@@ -83,7 +83,7 @@ def test_no_sample_is_scored_by_a_learner_that_has_seen_it():
 
     labels = np.repeat(["real", "fake"], 20)
     for sources in (np.repeat(list("abcdefgh"), 5), np.repeat(list("ab"), 20)):
-        known = Samples(list(range(40)), labels, sources)
+        known = Samples(list(range(40)), labels, sources, sources)
         scores = methods.score_unseen((float, Memory), known, None, seed=42)
         assert scores.tolist() == [0] * 40
 

@@ -75,7 +75,7 @@ def test_rates_agree_with_scikit_learn(attacks, bona_fides, decimals):
     assert eer == pytest.approx(((fpr + 1 - tpr) / 2)[best].min())
 
     for limit in (0.05, 0.01):
-        found = bpcer_at_apcer(attacks, bona_fides, limit)
+        found = bpcer_at_apcer({"fake": attacks}, bona_fides, limit)
         if len(attacks) < 1 / limit:
             assert found is None
         else:
@@ -167,16 +167,61 @@ def test_the_figures_have_the_rates_at_each_operating_point():
     scores = np.r_[attacks, bona_fides]
     figures = evaluate(scores, labels, sources, 0.5)["frames"]
     points = figures["operating_points"]
-    assert [*points] == ["equal error", "APCER at most 5 %", "APCER at most 1 %"]
+    assert [*points] == ["equal error", "APCER at most 5 %"]  # of 60 each, 1 % is none
+    kinds = {"fake": attacks[::2], "print": attacks[1::2]}
     for point in points.values():
-        assert point["apcer"] == apcer(attacks, point["threshold"]).as_dict()
+        rates = {k: apcer(own, point["threshold"]) for k, own in kinds.items()}
+        worst = point["instrument"]
+        assert rates[worst].value == max(rate.value for rate in rates.values())
+        assert point["apcer"] == rates[worst].as_dict()
         assert point["bpcer"] == bpcer(bona_fides, point["threshold"]).as_dict()
     assert points["equal error"]["threshold"] == figures["eer_threshold"]
-    for percent in (5, 1):
-        found = figures[f"bpcer_at_apcer_{percent}"]
-        point = points[f"APCER at most {percent} %"]
-        assert found == point["bpcer"] | {"threshold": point["threshold"]}
-        assert point["apcer"]["rate"] <= percent / 100
+    point = points["APCER at most 5 %"]
+    threshold = {"threshold": point["threshold"]}
+    assert figures["bpcer_at_apcer_5"] == point["bpcer"] | threshold
+    assert figures["bpcer_at_apcer_1"] is None
+    assert point["apcer"]["rate"] <= 0.05
+
+
+def test_prints_that_all_pass_do_not_vanish_among_many_replays():
+    scores = np.r_[np.full(95, 0.1), np.full(20, 0.9), np.full(40, 0.8)]
+    labels = np.repeat(["replay", "print", BONA_FIDE], [95, 20, 40])
+    figures = evaluate(scores, labels, labels, 0.5)["frames"]
+    point = figures["operating_points"]["APCER at most 5 %"]
+    assert point["threshold"] > 0.9
+    assert point["bpcer"]["rate"] == 1
+    assert (figures["eer"], figures["eer_instrument"]) == (1, "print")
+    # With five prints, nobody can tell.
+    few = np.r_[0:100, 115:155]
+    figures = evaluate(scores[few], labels[few], labels[few], 0.5)["frames"]
+    assert figures["bpcer_at_apcer_5"] is None
+    assert [*figures["operating_points"]] == ["equal error"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_equal_error_rate_is_that_of_the_worst_kind(seed):
+    rng = np.random.default_rng(seed)
+    kinds = {
+        name: rng.beta(rng.uniform(1, 4), 4, rng.integers(1, 60)) for name in "abc"
+    }
+    bona_fides = rng.beta(4, 2, 30)
+    labels = np.repeat([*kinds, BONA_FIDE], [*map(len, kinds.values()), 30])
+    scores = np.concatenate([*kinds.values(), bona_fides])
+    figures = evaluate(scores, labels, labels, 0.5)["frames"]
+    rates = {name: equal_error(own, bona_fides) for name, own in kinds.items()}
+    worst = figures["eer_instrument"]
+    assert (figures["eer"], figures["eer_threshold"]) == rates[worst]
+    assert figures["eer"] == max(rate for rate, _ in rates.values())
+
+
+def test_no_probability_is_above_1_whatever_rounding_does():
+    # How many have the same score; scikit-learn adds this up to 1.0000000000000002.
+    attacks = [int(digit) for digit in "111111111112111211"]
+    bona_fides = [int(digit) for digit in "25513432136223112253224273211331222"]
+    counts = attacks + bona_fides
+    scores = np.repeat(np.arange(len(counts)) / 100, counts)
+    labels = np.repeat(["fake", BONA_FIDE], [sum(attacks), sum(bona_fides)])
+    assert evaluate(scores, labels, labels, 0.5)["frames"]["auc"] == 1
 
 
 def awkward_scores(rng):
@@ -262,36 +307,42 @@ def test_what_is_pasted_has_the_equal_error_rate_that_was_promised(seed):
     assert abs(passing - rejected) == pytest.approx(best)
 
 
+@pytest.mark.parametrize("kinds", [1, 2, 3])
 @pytest.mark.parametrize("limit", [0.05, 0.2, 0.5])
 @pytest.mark.parametrize("seed", range(50))
-def test_what_is_pasted_lets_as_few_attacks_pass_as_was_promised(seed, limit):
+def test_what_is_pasted_lets_as_few_attacks_pass_as_was_promised(seed, limit, kinds):
     rng = np.random.default_rng(seed)
     attacks, bona_fides = awkward_attacks_and_bona_fides(rng)
+    attacks = dict(enumerate(np.array_split(attacks, min(kinds, len(attacks)))))
+
+    def holds(threshold):
+        return all(apcer(own, threshold).value <= limit for own in attacks.values())
+
     possible = [
         bpcer(bona_fides, threshold).errors
-        for threshold in possible_thresholds(np.r_[attacks, bona_fides])
-        if apcer(attacks, threshold).value <= limit
+        for threshold in possible_thresholds(np.r_[(*attacks.values(), bona_fides)])
+        if holds(threshold)
     ]
     found = bpcer_at_apcer(attacks, bona_fides, limit)
-    if len(attacks) < 1 / limit or not possible:
+    if min(map(len, attacks.values())) < 1 / limit or not possible:
         assert found is None
         return
     rate, threshold = found
     assert 0 <= threshold <= 1
     pasted = float(f"{threshold}")
-    assert apcer(attacks, pasted).value <= limit
+    assert holds(pasted)
     assert bpcer(bona_fides, pasted) == rate == (min(possible), len(bona_fides))
 
 
 def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
     bona_fides = np.array([0.2, 0.9, 1.0])
     attacks = np.array([1.0, 1.0] + [0.1] * 18)
-    assert bpcer_at_apcer(attacks, bona_fides, 0.05) is None
+    assert bpcer_at_apcer({"fake": attacks}, bona_fides, 0.05) is None
     # One in twenty may pass.
-    rate, threshold = bpcer_at_apcer(attacks[1:], bona_fides, 0.1)
+    rate, threshold = bpcer_at_apcer({"fake": attacks[1:]}, bona_fides, 0.1)
     assert rate == Rate(0, 3)
     assert 0.1 < threshold <= 0.2
-    assert bpcer_at_apcer(np.ones(20), bona_fides, 0.05) is None
+    assert bpcer_at_apcer({"fake": np.ones(20)}, bona_fides, 0.05) is None
     points = evaluate(
         np.r_[attacks, bona_fides],
         np.array(["fake"] * 20 + [BONA_FIDE] * 3),
@@ -303,5 +354,7 @@ def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
 
 def test_a_bpcer_needs_as_many_attacks_as_can_tell_its_apcer():
     attacks, bona_fides = np.linspace(0, 0.4, 20), np.array([0.5, 0.9])
-    assert bpcer_at_apcer(attacks[:19], bona_fides, 0.05) is None
-    assert bpcer_at_apcer(attacks, bona_fides, 0.05)[0] == Rate(0, 2)
+    few, enough = {"fake": attacks[:19]}, {"fake": attacks}
+    assert bpcer_at_apcer(few, bona_fides, 0.05) is None
+    assert bpcer_at_apcer(enough, bona_fides, 0.05)[0] == Rate(0, 2)
+    assert bpcer_at_apcer({"print": attacks[:19], **enough}, bona_fides, 0.05) is None

@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import sys
 import threading
 from contextlib import closing
 
@@ -10,7 +11,6 @@ from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import Labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.outputs import (
     AMBER,
     GREEN,
@@ -19,9 +19,9 @@ from pyimagesearch.outputs import (
     FaceLog,
     draw,
     draw_collecting,
+    has_display,
     open_output,
     shrink_to_window,
-    video_file,
     window,
     window_zoom,
 )
@@ -38,7 +38,7 @@ def picture(height, width, value=100, time=None, fps=12.5, source="a"):
     """Make the next frame of a video; every call is one frame later."""
     image = np.full((height, width, 3), value, np.uint8)
     seconds = next(FRAMES) / (fps or 1) if time is None else time
-    return Frame(image, source, 1, seconds, fps)
+    return Frame(image, source, 1, seconds, still=fps is None)
 
 
 def predict(face, label, score=0.9, probability=0.9):
@@ -48,49 +48,6 @@ def predict(face, label, score=0.9, probability=0.9):
 
 def read_fps(path):
     return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS)
-
-
-@pytest.mark.parametrize("ending", ["mp4", "avi", "mkv", "mov", "webm", "MP4"])
-@pytest.mark.parametrize("size", [(120, 160), (121, 163)])
-def test_every_kind_of_video_can_be_played(ending, size, tmp_path):
-    path = tmp_path / f"out.{ending}"
-    with open_output(path, "video") as write:
-        for value in range(0, 250, 25):
-            assert write(picture(*size, value))
-        assert not path.exists()
-    images = read_all(path)
-    assert len(images) == 10
-    assert read_fps(path) == pytest.approx(12.5)
-    # Some codecs want even sizes and leave out a row or column.
-    assert 0 <= size[0] - images[0].shape[0] <= 1
-    assert 0 <= size[1] - images[0].shape[1] <= 1
-    np.testing.assert_allclose(
-        [image.mean() for image in images], range(0, 250, 25), atol=6
-    )
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_frames_of_another_size_are_resized_to_the_first(tmp_path):
-    with video_file(tmp_path / "out.mp4") as write:
-        for size in [(120, 160), (240, 320), (60, 160)]:
-            write(picture(*size))
-    images = read_all(tmp_path / "out.mp4")
-    assert [image.shape for image in images] == [(120, 160, 3)] * 3
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
-def test_a_video_plays_whatever_error_ended_it(error, tmp_path):
-    with pytest.raises(error), video_file(tmp_path / "out.mp4") as write:
-        for _ in range(5):
-            write(picture(120, 160))
-        raise error
-    assert len(read_all(tmp_path / "out.mp4")) == 5
-
-
-def test_without_frames_no_file_is_made(tmp_path):
-    with video_file(tmp_path / "out.mp4"):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_is_written_without_loss(tmp_path):
@@ -114,27 +71,6 @@ def test_a_name_that_does_not_fit_the_input_is_refused_at_once(
 ):
     with pytest.raises(UserError, match=reason):
         open_output(tmp_path / name, kind)
-
-
-def test_a_live_video_is_as_long_as_what_it_shows(tmp_path):
-    """A camera of 10 frames a second, too slow for a while and then too fast."""
-    times = [0, 0.3, 1.0, 1.01, 1.02, 1.5]
-    with open_output(tmp_path / "out.avi", "video") as write:
-        for value, time in enumerate(times):
-            assert write(picture(64, 64, 40 * value, time + 7, 10.0))
-    images = read_all(tmp_path / "out.avi")
-    assert read_fps(tmp_path / "out.avi") == 10
-    shown = [round(image.mean() / 40) for image in images]
-    assert shown == [0] + [1] * 3 + [2] * 7 + [5] * 5
-
-
-def test_a_video_of_varying_rate_is_as_long_as_what_it_shows(tmp_path):
-    """As phones film: 25 frames a second says the header, but half were left out."""
-    with video_file(tmp_path / "out.avi") as write:
-        for number in range(25):
-            assert write(picture(64, 64, 5 * number, 0.08 * number, 25.0))
-    images = read_all(tmp_path / "out.avi")
-    assert len(images) == 49
 
 
 def test_the_output_of_a_folder_may_not_have_the_name_of_a_file(tmp_path):
@@ -162,14 +98,6 @@ def test_drawings_grow_as_much_as_the_window_shrinks():
         assert window_zoom(np.zeros((*shape, 3), np.uint8)) == zoom
 
 
-def test_a_slow_video_is_as_long_as_what_it_shows(tmp_path):
-    with video_file(tmp_path / "a.mp4") as write:
-        for number in range(5):
-            assert write(picture(64, 64, time=2.0 * number, fps=0.5))
-    frames = list(open_frames(str(tmp_path / "a.mp4")))
-    assert [frame.time for frame in frames] == [0, 2, 4, 6, 8]
-
-
 def test_a_folder_gets_a_file_for_each_source(tmp_path):
     with open_output(tmp_path / "out", "folder") as write:
         assert write(picture(64, 64, source="a", fps=None))
@@ -192,6 +120,37 @@ def test_q_escape_or_closing_the_window_ends_it(action, screen):
         user.start()
         assert show(picture(300, 900)) is False
     user.join()
+
+
+@pytest.mark.timeout(60)
+def test_q_ends_it_with_caps_lock_on(screen, monkeypatch):
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("Q"))
+    with window("video") as show:
+        assert show(picture(300, 900)) is False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a display is never missing there")
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"DISPLAY": ":997"},
+        {"DISPLAY": "localhost:10.0"},  # yesterday's ssh -X
+        {"DISPLAY": "no-such-host.invalid:0"},
+        {"WAYLAND_DISPLAY": "wayland-0"},
+    ],
+)
+def test_a_display_that_cannot_be_reached_is_none(variables, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert not has_display()
+
+
+@pytest.mark.timeout(60)
+def test_a_display_that_answers_is_one(screen):
+    assert has_display()
 
 
 @pytest.mark.timeout(60)
@@ -225,6 +184,26 @@ def test_labels_stay_inside_the_image(size, place):
     assert extent[0] > least[1] * text_size[1]
 
 
+def draw_name(name):
+    image = np.zeros((200, 500, 3), np.uint8)
+    draw(image, predict(Face(20, 60, 120, 180, 1.0), "real"), name)
+    return image
+
+
+@pytest.mark.parametrize("name", ["Зоя", "Zoë", "田中", "\udce9", "a\nb", "👤"])
+def test_names_in_any_script_are_drawn(name):
+    drawn = draw_name(name)
+    assert (drawn != draw_name(None)).any()
+    assert name.isascii() or (drawn != draw_name("?" * len(name))).any()
+
+
+@pytest.mark.parametrize("missing", ["PIL", "matplotlib"])
+def test_without_pillow_or_a_font_names_are_transliterated(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    np.testing.assert_array_equal(draw_name("Zoë Å"), draw_name("Zoe A"))
+    np.testing.assert_array_equal(draw_name("Зоя"), draw_name("???"))
+
+
 @pytest.mark.parametrize(
     ("label", "color"),
     [("real", GREEN), ("unsure", AMBER), ("fake", RED), ("mask", RED)],
@@ -253,7 +232,7 @@ def test_while_collecting_the_keys_and_the_counts_are_drawn(tmp_path):
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 def test_a_log_has_a_line_for_every_face_and_grows(ending, tmp_path):
     path = tmp_path / "logs" / f"log.{ending}"
-    frame = Frame(np.zeros((9, 9, 3), np.uint8), "anna, real", 16, 0.6404, 25.0)
+    frame = Frame(np.zeros((9, 9, 3), np.uint8), "anna, real", 16, 0.6404)
     for label in ("real", "fake"):  # a second run adds to the first
         with closing(FaceLog(path, ["fake", "real"])) as log:
             log.add(frame, predict(Face(1, 2, 30, 40, 0.75), label, 0.25))

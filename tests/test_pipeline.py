@@ -1,3 +1,9 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
 import gather_examples
 import liveness_demo
 import train
@@ -7,6 +13,7 @@ from pyimagesearch.faces import DetectorPool, preprocess, scale
 from pyimagesearch.frames import read_image
 from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
+from pyimagesearch.names import persons_of
 
 import cv2
 import numpy as np
@@ -66,3 +73,37 @@ def test_the_margin_doubles_the_box_but_stays_in_the_frame(
         assert grown_width == pytest.approx(2 * width, abs=2)
         # The faces are near the upper edge of this photograph.
         assert 1.4 * height < grown_height <= 2 * height + 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_names_of_any_bytes_go_through_gathering_and_training(
+    utf8, videos, detector_folder, tmp_path
+):
+    """In no language: what is not UTF-8, or not even ASCII, is bytes."""
+    names = [b"caf\xe9", "Иван".encode()]
+    for label in ("real", "fake"):
+        folder = tmp_path / label
+        folder.mkdir()
+        for name in names:
+            copy = os.fsdecode(name + b"-" + label.encode() + b".mp4")
+            shutil.copy(videos / f"{label}.mp4", folder / copy)
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": utf8}
+
+    def run_alone(script, *arguments):
+        command = [sys.executable, script.__file__, *map(str, arguments)]
+        subprocess.run(command, env=environment, cwd=tmp_path, check=True)
+
+    for label in ("real", "fake", "real", "fake"):
+        options = ["-i", label, "-o", f"dataset/{label}", "-d", detector_folder]
+        run_alone(gather_examples, *options, "--margin", 0.25, "-s", 40)
+    run_alone(train, "--epochs", 1, "--report", "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["margin"], len(report["folds"])) == (0.25, 2)
+    for label in ("real", "fake"):
+        lines = (tmp_path / "dataset" / label / "crops.csv").read_bytes().splitlines()
+        assert len(lines) == 7
+        assert {line.split(b"-")[0] for line in lines[1:]} == set(names)
+    data = load_dataset(tmp_path / "dataset")
+    persons = persons_of(data.labels, data.sources, data.frames)
+    assert set(map(os.fsencode, persons)) == {names[0], "иван".encode()}

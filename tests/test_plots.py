@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 from pyimagesearch.dataset import Dataset
@@ -26,7 +28,8 @@ def make_dataset(folder, labels):
         assert cv2.imwrite(str(path), np.full((50, 40, 3), 90, np.uint8))
         paths.append(path)
     crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
-    return Dataset(crops, np.array(labels), np.array(labels), paths, 0.0, "res10")
+    labels, frames = np.array(labels), np.arange(len(labels))
+    return Dataset(crops, labels, labels, frames, paths, 0.0, "res10")
 
 
 def has_color(image, color):
@@ -103,6 +106,30 @@ def test_only_crops_on_the_wrong_side_are_called_wrong(tmp_path):
     texts = [text.get_text() for text in axes.texts]
     assert [text.endswith("WRONG") for text in texts] == [True, False, False]
     assert len(axes.images) == 3
+
+
+def test_a_crop_that_was_deleted_meanwhile_is_left_out_of_the_sheet(tmp_path):
+    dataset = make_dataset(tmp_path, ["real", "real", "fake"])
+    dataset.paths[1].unlink()
+    scores = np.array([0.9, 0.3, 0.1])
+    axes = Figure().subplots()
+    plot_hardest(axes, scores, dataset.labels == "real", dataset.paths)
+    assert len(axes.images) == len(axes.texts) == 2
+    plot_report(tmp_path / "plot.png", [HISTORY], scores, dataset)
+    assert cv2.imread(str(tmp_path / "plot.png")).shape == (800, 1500, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
+def test_a_crop_whose_name_is_no_utf_8_is_on_the_sheet(tmp_path):
+    dataset = make_dataset(tmp_path, ["real", "fake"])
+    name = os.fsdecode(b"caf\xe9_000001.png")
+    dataset.paths[0] = dataset.paths[0].rename(tmp_path / name)
+    axes = Figure().subplots()
+    scores = np.array([0.9, 0.1])
+    plot_hardest(axes, scores, dataset.labels == "real", dataset.paths)
+    assert axes.texts[0].get_text() == "caf\\udce9_000001\n0.900"
+    plot_report(tmp_path / "plot.png", [], scores, dataset)
+    assert len(axes.images) == 2
 
 
 def test_the_point_at_the_threshold_is_where_both_rates_are():

@@ -96,7 +96,7 @@ def test_every_command_of_readme_is_understood(command):
         f"threshold of {DEMO.threshold[0]} ",
         f"opens camera {DEMO.input} ",
         f"averaged over {WORDS[DEMO.smooth]} (`--smooth`)",
-        "reopened after {:g}, {:g} and {:g} seconds".format(*REOPEN_PAUSES),
+        f"reopened {WORDS[len(REOPEN_PAUSES)]} times",
         f"at most {WORDS[1 / UNSURE_SECONDS]} a second for each face",
         f"{UNSURE_LIMIT} in a run",
         f"faces under {MIN_SIDE} pixels",

@@ -1,6 +1,8 @@
 """What is true of all three commands."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import gather_examples
 import liveness_demo
 import train
+from pyimagesearch.labels import Labels, save_labels
 
 import pytest
 
@@ -63,6 +66,12 @@ GATHER = ["-i", "a", "-o", "b"]
         ("train", ["--folds", "two"]),
         ("train", ["--split", "halves"]),
         ("train", ["--recipe", "secret"]),
+        ("train", ["--evaluate", "--epochs", "20"]),
+        ("train", ["--evaluate", "--export", "liveness.onnx"]),
+        ("train", ["--evaluate", "--folds", "1"]),
+        ("train", ["--evaluate", "--recipe", "steady"]),
+        ("train", ["--evaluate", "--seed", "42"]),
+        ("train", ["--evaluate", "--split", "video"]),
         ("liveness_demo", ["--threshold", "0.7", "0.3"]),
         ("liveness_demo", ["--threshold", "0.1", "0.2", "0.3"]),
         ("liveness_demo", ["--threshold", "2"]),
@@ -73,4 +82,50 @@ def test_wrong_arguments_exit_2_with_the_usage(name, arguments, capsys):
     with pytest.raises(SystemExit) as end:
         SCRIPTS[name].main(arguments)
     assert end.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage:" in error
+    if "--evaluate" in arguments:  # the default too: it would not be used
+        assert f"{arguments[1]} does not go with it" in error
+
+
+def test_names_that_stdout_cannot_show_end_no_command(
+    videos, dataset, detector_folder, tmp_path
+):
+    (tmp_path / "dataset" / "подделка").mkdir(parents=True)
+    for crop in sorted((dataset / "fake").glob("*.png"))[:8]:
+        shutil.copy(crop, tmp_path / "dataset" / "подделка")
+    video = tmp_path / "Иван-real.mp4"
+    shutil.copy(videos / "real.mp4", video)
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+
+    def run(name, *arguments):
+        command = [sys.executable, ROOT / f"{name}.py", *map(str, arguments)]
+        options = {"cwd": tmp_path, "env": environment, "capture_output": True}
+        done = subprocess.run(command, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode("cp1252")
+
+    detector = ["-d", detector_folder]
+    out = run("gather_examples", "-i", video, "-o", "dataset/real", "-s", 12, *detector)
+    assert "saved 10 faces" in out
+    name = "Иван-real_000120.png"
+    assert (tmp_path / "dataset" / "real" / name).exists()
+    assert name.encode("cp1252", "backslashreplace").decode() in out
+    label = "подделка".encode("cp1252", "backslashreplace").decode()
+    assert f"APCER  {label}" in run("train", "--epochs", 1, "--folds", 1)
+    options = ["--no-display", "--threshold", 1, *detector]
+    assert label in run("liveness_demo", "-i", video, *options)
+
+
+@pytest.mark.parametrize("thresholds", [["0.7"], ["0.3", "0.7"]])
+def test_a_threshold_for_a_network_without_real_faces_is_an_error(
+    thresholds, trained, videos, detector_folder, tmp_path, capsys
+):
+    save_labels(Labels(["print", "replay"]), tmp_path / "le.pickle")
+    arguments = ["-m", trained / "liveness.model", "-l", tmp_path / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", videos / "real.mp4", "--no-display"]
+    assert liveness_demo.main([*map(str, arguments), "--threshold", *thresholds]) == 1
+    error = capsys.readouterr().err
+    assert "no class is real, so --threshold has no meaning" in error
+    assert "print, replay" in error
+    assert len(error.splitlines()) == 1

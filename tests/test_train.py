@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import pickle
@@ -88,15 +89,23 @@ def test_a_class_with_a_fifth_of_the_crops_does_not_vanish(
     assert figures["accuracy"] >= 0.95
 
 
-def test_no_class_named_real_is_said_and_trained_all_the_same(dataset, run, tmp_path):
+def test_a_dataset_without_real_faces_is_refused_in_one_line(dataset, run, tmp_path):
     folder = copy_crops(dataset, tmp_path / "data")
-    (folder / "real").rename(folder / "live")
-    status, out, error = run(folder, *QUICK, "--report", tmp_path / "r.json")
+    (folder / "real").rename(folder / "people")
+    status, _, error = run(folder)
+    assert status == 1
+    assert "fake, people" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "liveness.model").exists()
+
+
+def test_live_is_real_and_trained_as_such(dataset, run, tmp_path):
+    folder = copy_crops(dataset, tmp_path / "data")
+    (folder / "real").rename(folder / "Live")
+    status, out, _ = run(folder, *QUICK)
     assert status == 0
-    assert "name the folder of real faces real" in error
-    assert "APCER" not in out
-    assert "evaluation" not in json.loads((tmp_path / "r.json").read_text())
-    assert load_labels(tmp_path / "le.pickle").classes == ["fake", "live"]
+    assert "APCER  fake" in out
+    assert load_labels(tmp_path / "le.pickle").classes == ["fake", "real"]
 
 
 def test_three_classes(dataset, run, tmp_path):
@@ -590,25 +599,38 @@ def test_callbacks_are_made_once_for_each_network_and_see_what_is_said_of_them(
 
 
 @pytest.mark.parametrize("folds", [1, 2])
-def test_a_training_that_early_stopping_ends_is_finished(
+def test_keras_own_callbacks_do_what_is_said_of_them_in_every_network(
     folds, films, run, tmp_path, monkeypatch
 ):
-    def stop_early(validates):
-        monitor = "val_loss" if validates else "loss"
-        options = {"min_delta": 1e9, "patience": 1}  # nothing is an improvement
-        return [keras.callbacks.EarlyStopping(monitor, **options)]
+    numbers, saved = itertools.count(), tmp_path / "saved"
+    saved.mkdir()
 
-    callbacks = Callbacks(monkeypatch, stop_early)
+    def make(validates):
+        monitor = "val_loss" if validates else "loss"
+        never = {"min_delta": 1e9}  # nothing is an improvement
+        path = f"{saved}/{next(numbers)}-{{epoch}}.weights.h5"
+        return [
+            keras.callbacks.EarlyStopping(monitor, patience=2, **never),
+            keras.callbacks.ReduceLROnPlateau("loss", patience=1, **never),
+            keras.callbacks.ModelCheckpoint(path, save_weights_only=True),
+        ]
+
+    callbacks = Callbacks(monkeypatch, make)
+    constant = train.RECIPES["steady"]._replace(schedule="constant")
+    monkeypatch.setitem(train.RECIPES, "steady", constant)
     options = ["--folds", folds, "--epochs", 5, "--report", tmp_path / "r.json"]
     status, out, error = run(films, *options)
     assert status == 0
     assert "interrupted" not in out + error
-    assert [early.stopped_epoch for (early,) in callbacks.made] == [1] * len(
-        callbacks.made
-    )
+    networks = 1 if folds == 1 else 3
+    assert [early.stopped_epoch for early, *_ in callbacks.made] == [2] * networks
+    names = [f"{n}-{e}.weights.h5" for n in range(networks) for e in (1, 2, 3)]
+    assert sorted(path.name for path in saved.iterdir()) == names
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["interrupted"] is False
-    assert len(report["history"]["loss"]) == 2
+    rates = report["history"]["learning_rate"]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4])
+    assert len(report["history"]["loss"]) == 3
     assert len(report["folds"]) == folds
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == (40 if folds > 1 else 10)
@@ -648,9 +670,20 @@ def test_model_checkpoint_saves_the_weights_after_each_epoch(
         np.testing.assert_array_equal(own, other)
 
 
-def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):
-    monkeypatch.setattr(training, "learning_rate", lambda recipe, steps: 1e-3)
+def test_a_callback_that_stops_within_an_epoch_is_no_interruption(
+    train_one, monkeypatch
+):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs):
+            self.model.stop_training = True
 
+    Callbacks(monkeypatch, lambda validates: [Stop()])
+    _, history, _, finished = train_one()
+    assert finished
+    assert len(history["loss"]) == 1
+
+
+def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):
     class Watch(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
@@ -665,7 +698,7 @@ def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):
         return [scheduler, Watch()]
 
     callbacks = Callbacks(monkeypatch, schedule)
-    _, history, *_ = train_one(epochs=3)
+    _, history, *_ = train_one(epochs=3, schedule="constant")
     assert history["learning_rate"] == pytest.approx([1e-3, 1e-2, 0])
     first, second, third = callbacks.made[0][1].weights
     assert not np.array_equal(first, second)

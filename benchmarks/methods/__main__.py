@@ -55,7 +55,8 @@ def score_unseen(
         unseen = np.array([describe(item) for item in others.items])
         return learner.predict_proba(unseen)[:, 1].astype(float)
     scores = np.full(len(features), np.nan)
-    folds, _ = split_videos(samples.labels, samples.sources, FOLDS, seed)
+    by = samples.labels, samples.sources, samples.persons
+    folds, _ = split_videos(*by, FOLDS, seed)
     for train, test in folds:
         learner = new_learner(seed).fit(features[train], is_real[train])
         scores[test] = learner.predict_proba(features[test])[:, 1]

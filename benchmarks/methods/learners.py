@@ -47,8 +47,9 @@ class LivenessNet:
         from pyimagesearch import backend, models
 
         labels = np.where(is_real, BONA_FIDE, "fake")
-        dataset = Dataset(crops, labels, labels, [], 0.0, "")  # a source per class
-        fold = Fold(np.arange(len(crops)), np.arange(0))
+        every = np.arange(len(crops))
+        dataset = Dataset(crops, labels, labels, every, [], 0.0, "")  # a source each
+        fold = Fold(every, np.arange(0))
         recipe = train.with_enough_steps(train.RECIPES["steady"], fold)
         job = backend.tf.constant(crops), dataset, fold, recipe, self._seed
         model, *_ = train.train_network(*job, tqdm(disable=True), threading.Event())

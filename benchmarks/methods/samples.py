@@ -11,6 +11,7 @@ from pyimagesearch.dataset import load_dataset
 from pyimagesearch.fetch import YUNET_PACKAGE, fetch
 from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.live import open_frames
+from pyimagesearch.names import as_label, persons_of
 from videos import make_sample
 
 import cv2
@@ -36,13 +37,15 @@ class Samples(NamedTuple):
     items: list
     labels: np.ndarray  # (n,) of str: real, or the name of the attack
     sources: np.ndarray  # (n,) of str: the video that each comes from
+    persons: np.ndarray  # (n,) of str, see `names.persons_of`
 
 
 def load_crops(folder: Path) -> Samples:
     """Load the crops of a dataset at native size."""
     dataset = load_dataset(folder)
     crops = [read_image(path) for path in dataset.paths]
-    return Samples(crops, dataset.labels, dataset.sources)
+    names = dataset.labels, dataset.sources
+    return Samples(crops, *names, persons_of(*names, dataset.frames))
 
 
 def load_clips(folder: Path, seconds: float) -> Samples:
@@ -64,9 +67,10 @@ def load_clips(folder: Path, seconds: float) -> Samples:
             if not own:
                 raise UserError(f"{path}: no face in {source}")
             clips += own
-            labels += [path.name] * len(own)
+            labels += [as_label(path.name)] * len(own)
             sources += [source] * len(own)
-    return Samples(clips, np.array(labels), np.array(sources))
+    names = np.array(labels), np.array(sources)
+    return Samples(clips, *names, persons_of(*names, np.zeros(len(clips), int)))
 
 
 def load_yunet() -> cv2.FaceDetectorYN:
@@ -92,7 +96,9 @@ def find_face(detector: cv2.FaceDetectorYN, image: np.ndarray) -> np.ndarray | N
 
 def cut_clips(frames: list[tuple[Frame, object]], seconds: float) -> Iterator[Clip]:
     """Cut a video's frames and faces into clips; drop a rest of under half a clip."""
-    fps = frames[0][0].fps or 1.0  # a still image is a clip of one frame
+    seconds_of = [frame.time for frame, _ in frames]
+    # A still image is a clip of one frame.
+    fps = 1 / np.median(np.diff(seconds_of)) if len(frames) > 1 else 1.0
     length = max(1, round(seconds * fps))
     for start in range(0, max(1, len(frames) - length // 2), length):
         part = frames[start : start + length]

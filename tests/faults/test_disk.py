@@ -41,7 +41,8 @@ def test_the_demo_on_a_full_disk_keeps_the_old_video_and_whole_lines(
     out = tmp_path / "out.mp4"
     out.write_text("yesterday's")
     done = run("liveness_demo.py", *arguments, "-o", out, limit=100_000)
-    assert_one_error(done, "is the disk full?")
+    assert_one_error(done, "out.mp4: the video cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
     assert out.read_text() == "yesterday's"
     log = tmp_path / "log.csv"

@@ -1,0 +1,39 @@
+"""Time what grows with the number of sources: python -m benchmarks.sources [COUNT]."""
+
+import sys
+import time
+from pathlib import Path
+
+from pyimagesearch.dataset import Dataset, count_sources, digest_sources
+from pyimagesearch.folds import describe_persons, split_videos
+from pyimagesearch.names import persons_of
+
+import numpy as np
+
+
+def main(count: int = 96_000) -> None:
+    """Print seconds for photographs of as many persons, and for clips of two."""
+    labels = np.tile(["fake", "real"], count // 2)
+    sources = np.array([f"person{number}x" for number in range(len(labels))])
+    frames = np.ones(len(labels), int)
+    crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
+    paths = [Path(f"{source}.png") for source in sources]
+    dataset = Dataset(crops, labels, sources, frames, paths, 0.0, "res10")
+    persons = persons_of(labels, sources, frames)
+    clips = [np.repeat(names, 3) for names in (labels, sources, labels)]
+    works = {
+        "persons": lambda: persons_of(labels, sources, frames),
+        "listing": lambda: describe_persons(labels, persons),
+        "folds": lambda: split_videos(labels, sources, persons, None, 0),
+        "blocks": lambda: split_videos(*clips, None, 0),
+        "counts": lambda: count_sources(dataset),
+        "digests": lambda: digest_sources(dataset, np.arange(len(labels))),
+    }
+    for name, work in works.items():
+        start = time.perf_counter()
+        work()
+        print(f"{name:<8} {time.perf_counter() - start:6.2f} s")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
