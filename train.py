@@ -73,10 +73,9 @@ def callbacks(validates: bool) -> list:
     return []
 
 
-def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop):
+def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop):
     """Build, compile and fit a network, as the tutorial does.
 
-    `crops` is the dataset's (n, h, w, 3) uint8 as a tensor, shared by all trainings;
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
 
     Returns the model, its history of loss and accuracy, (m, classes) float32
@@ -88,7 +87,7 @@ def train_network(crops, dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar
     from pyimagesearch.livenessnet import LivenessNet
 
     epochs, steps = recipe.epochs, count_steps(recipe, fold)
-    targets = training.one_hot(dataset.labels)
+    crops, targets = dataset.crops, training.one_hot(dataset.labels)
     batches = training.make_batches(
         crops, targets, dataset.sources, fold.train, recipe, epochs * steps, seed
     )
@@ -159,7 +158,6 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     `train_network` returned for the final network and for each fold.
     """
     from pyimagesearch import training
-    from pyimagesearch.backend import tf
 
     info("compiling model...")
     everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
@@ -168,8 +166,7 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     # Folds see their crops as often as the final network, or more often.
     other = plans[0][1]._replace(min_steps=recipe.min_steps * 2 // 3)
     plans += [(fold, with_enough_steps(other, fold)) for fold in others]
-    train = partial(train_network, tf.constant(dataset.crops), dataset)
-    jobs = [partial(train, fold, own, args.seed) for fold, own in plans]
+    jobs = [partial(train_network, dataset, *plan, args.seed) for plan in plans]
     steps = sum(own.epochs * count_steps(own, fold) for fold, own in plans)
     info(f"training network for {count_of(plans[0][1].epochs, 'epoch')}...")
     if others:

@@ -55,9 +55,9 @@ def hold_out(labels: np.ndarray, is_held_out: np.ndarray, own: int | None) -> Fo
     return Fold(np.sort(np.concatenate(learnt)), np.sort(np.concatenate(measured)))
 
 
-def measure(crops, dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
+def measure(dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
     """Train one network; return its accuracy, ACER and EER on the test crops, in %."""
-    outcome = train.train_network(crops, dataset, fold, recipe, seed, bar, stop)
+    outcome = train.train_network(dataset, fold, recipe, seed, bar, stop)
     if outcome is None or not outcome[3]:
         raise KeyboardInterrupt
     _, _, probabilities, _ = outcome
@@ -71,21 +71,20 @@ def measure(crops, dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -
 
 def run(args: argparse.Namespace) -> None:
     """Train, measure, and print the table."""
-    from pyimagesearch.backend import tf
     from pyimagesearch.training import run_in_threads
 
     dataset = load_dataset(args.dataset)
     if args.crops:
         places = np.linspace(0, len(dataset.labels) - 1, args.crops)
         dataset = dataset.subset(np.unique(places.round().astype(int)))
-    cases, crops = make_folds(dataset, args), tf.constant(dataset.crops)
+    cases = make_folds(dataset, args)
     print("\n| held out | accuracy at 0.5, %: mean | worst | ACER, % | EER, % |")
     print("|---" * 5 + "|")
     for name, folds in cases.items():
         jobs, steps = [], 0
         for seed, fold in enumerate(folds):
             recipe = train.with_enough_steps(train.RECIPES[args.recipe], fold)
-            jobs.append(partial(measure, crops, dataset, fold, recipe, seed))
+            jobs.append(partial(measure, dataset, fold, recipe, seed))
             steps += recipe.epochs * train.count_steps(recipe, fold)
         accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
         cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]

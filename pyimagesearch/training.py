@@ -37,7 +37,7 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 
 
 def make_batches(
-    crops: tf.Tensor,
+    crops: np.ndarray,
     targets: np.ndarray,
     sources: np.ndarray,
     train: np.ndarray,
@@ -66,8 +66,7 @@ def make_batches(
     targets = tf.constant(targets)
 
     def load(indices, transforms):
-        images = tf.cast(tf.gather(crops, indices), tf.float32) / 255
-        images = warp(images, transforms)
+        images = warp(take(crops, indices), transforms)
         return images, tf.gather(targets, indices), tf.gather(weights, indices)
 
     batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
@@ -75,18 +74,26 @@ def make_batches(
 
 
 def plain_batches(
-    crops: tf.Tensor, targets: np.ndarray, indices: np.ndarray
+    crops: np.ndarray, targets: np.ndarray, indices: np.ndarray
 ) -> tf.data.Dataset:
     """Produce batches of some crops as they are, in order, with their targets."""
     targets = tf.constant(targets)
 
     def load(part):
-        return tf.cast(tf.gather(crops, part), tf.float32) / 255, tf.gather(
-            targets, part
-        )
+        return take(crops, part), tf.gather(targets, part)
 
     batches = tf.data.Dataset.from_tensor_slices(indices).batch(PLAIN_BATCH).map(load)
     return batches.with_options(data_options())
+
+
+def take(crops: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
+    """Return crops, uint8, as float32 in [0, 1], inside a graph of tf.data.
+
+    As a constant of the graph, each data set would hold copies of all crops.
+    """
+    images = tf.numpy_function(crops.__getitem__, [indices], tf.uint8)
+    images.set_shape((None, *crops.shape[1:]))
+    return tf.cast(images, tf.float32) / 255
 
 
 def data_options() -> tf.data.Options:

@@ -25,9 +25,9 @@ def crops(dataset) -> Samples:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Samples:
-    """Eight clips of 0.4 seconds each of real, replay and photo."""
+    """Sixteen clips of 0.4 seconds each of real, replay and photo."""
     folder = tmp_path_factory.mktemp("clips")
-    samples.write_sample(folder, 96)
+    samples.write_sample(folder, 192)
     return samples.load_clips(folder, 0.4)
 
 

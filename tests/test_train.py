@@ -10,7 +10,7 @@ from collections import Counter
 
 import train
 from pyimagesearch import evaluation, training
-from pyimagesearch.backend import keras, tf
+from pyimagesearch.backend import keras
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.folds import Fold
@@ -226,8 +226,8 @@ class Spy:
             orders[crops.tobytes()] = draw_order(rng, crops, *arguments)
             return orders[crops.tobytes()]
 
-        def watch(crops, dataset, fold, *arguments):
-            result = train_network(crops, dataset, fold, *arguments)
+        def watch(dataset, fold, *arguments):
+            result = train_network(dataset, fold, *arguments)
             order = orders[fold.train.tobytes()]
             self.trainings.append((fold.train, fold.test, order, result[0]))
             return result
@@ -333,10 +333,10 @@ def test_folds_see_their_crops_as_often_as_the_final_network_or_more_often(
 ):
     train_network, seen = train.train_network, {}
 
-    def watch(crops, dataset, fold, recipe, *arguments):
+    def watch(dataset, fold, recipe, *arguments):
         seen[len(fold.train)] = recipe.epochs
         recipe = recipe._replace(epochs=1)
-        return train_network(crops, dataset, fold, recipe, *arguments)
+        return train_network(dataset, fold, recipe, *arguments)
 
     monkeypatch.setattr(train, "train_network", watch)
     assert run(films, "--folds", 4)[0] == 0
@@ -494,14 +494,13 @@ class NoBar:
 def train_one(films):
     """Train one network on the films, for 2 epochs of 4 steps."""
     dataset = load_dataset(films)
-    crops = tf.constant(dataset.crops)
     test = np.arange(10, 30)
     fold = Fold(np.setdiff1d(np.arange(80), test), test)
 
     def train_one(recipe="steady", **changes):
         recipe = train.RECIPES[recipe]._replace(**{"epochs": 2, **changes})
         rest = 0, NoBar(), threading.Event()
-        return train.train_network(crops, dataset, fold, recipe, *rest)
+        return train.train_network(dataset, fold, recipe, *rest)
 
     return train_one
 

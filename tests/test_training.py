@@ -168,7 +168,7 @@ def draw_batches(labels, sources, train, recipe, steps, seed=0):
     weights, each with a row for every crop of every batch.
     """
     colors = np.arange(len(labels), dtype=np.uint8)
-    crops = tf.constant(np.tile(colors[:, None, None, None], (1, 8, 8, 3)))
+    crops = np.tile(colors[:, None, None, None], (1, 8, 8, 3))
     arguments = crops, one_hot(labels), sources, train, recipe, steps, seed
     batches = list(make_batches(*arguments))
     assert len(batches) == steps
@@ -224,7 +224,7 @@ def test_crops_of_small_sources_are_drawn_more_often_if_the_recipe_says_so():
 
 def test_a_crop_is_warped_in_another_way_every_time_and_the_seed_says_how(dataset):
     data = load_dataset(dataset)
-    crops, targets = tf.constant(data.crops), one_hot(data.labels)
+    crops, targets = data.crops, one_hot(data.labels)
 
     def views(seed):
         recipe = TUTORIAL._replace(batch_size=2)
@@ -311,7 +311,7 @@ def test_the_momentum_is_that_of_every_batch_normalization_and_nothing_else():
 def batches_of(dataset, train):
     """Make 60 batches of ten crops."""
     data = load_dataset(dataset)
-    crops, targets = tf.constant(data.crops), one_hot(data.labels)
+    crops, targets = data.crops, one_hot(data.labels)
     recipe = TUTORIAL._replace(batch_size=10)
     return make_batches(crops, targets, data.sources, train, recipe, 60, 0)
 

@@ -44,14 +44,14 @@ class LivenessNet:
     def fit(self, crops: np.ndarray, is_real: np.ndarray) -> "LivenessNet":
         """Train on crops, (n, 32, 32, 3) uint8, and truth, (n,) bool."""
         import train
-        from pyimagesearch import backend, models
+        from pyimagesearch import models
 
         labels = np.where(is_real, BONA_FIDE, "fake")
         every = np.arange(len(crops))
         dataset = Dataset(crops, labels, labels, every, [], 0.0, "")  # a source each
         fold = Fold(every, np.arange(0))
         recipe = train.with_enough_steps(train.RECIPES["steady"], fold)
-        job = backend.tf.constant(crops), dataset, fold, recipe, self._seed
+        job = dataset, fold, recipe, self._seed
         model, *_ = train.train_network(*job, tqdm(disable=True), threading.Event())
         self._network = models.as_network(model)
         return self
