@@ -82,9 +82,13 @@ class VideoWriter:
         with self._explained():
             if not self._container:
                 self._open(frame)
+            image, pixels = frame.image, "bgr24"
             size = self._stream.width, self._stream.height
-            image = cv2.resize(frame.image, size)
-            picture = self._av.VideoFrame.from_ndarray(image, format="bgr24")
+            if image.shape[1::-1] != size:
+                image = cv2.resize(image, size)
+            if self._stream.pix_fmt == "yuv420p":  # OpenCV converts faster
+                image, pixels = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), "yuv420p"
+            picture = self._av.VideoFrame.from_ndarray(image, format=pixels)
             time = round((frame.time - self._start) / self._unit)
             self._last = min(max(time, self._last + 1), self._last + self._longest)
             picture.pts, picture.time_base = self._last, self._unit
