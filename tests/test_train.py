@@ -318,7 +318,7 @@ def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
 ):
     seen = []
 
-    def stop(crops, dataset, fold, recipe, *_arguments):
+    def stop(dataset, fold, recipe, *_arguments):
         seen.append((recipe.epochs, train.count_steps(recipe, fold)))
         raise KeyboardInterrupt
 
