@@ -181,7 +181,7 @@ def choose_detector(path: Path, wanted: str = Res10.NAME) -> type[Res10 | YuNet]
 def warn_of_other_detector(name: str, wanted: str = Res10.NAME) -> None:
     """Warn if another detector finds the faces than the one that was wanted."""
     if name != wanted:
-        warn(f"faces are found by {name}; the crops or the network come from {wanted}")
+        warn(f"faces are found by {name} instead of {wanted}; results may differ")
 
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:

@@ -193,7 +193,7 @@ def test_nothing_to_gather_exits_1_with_one_line(name, reason, gather, tmp_path)
     assert status == 1
     assert f"{name}: " in error
     assert reason in error
-    lines = [line for line in error.splitlines() if "YuNet finds" not in line]
+    lines = [line for line in error.splitlines() if "found by YuNet" not in line]
     assert len(lines) == 1
     assert crops == []
 
