@@ -87,9 +87,9 @@ def plain_batches(
 
 
 def take(crops: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
-    """Return crops, uint8, as float32 in [0, 1], inside a graph of tf.data.
+    """Return the crops of these indices as float32 in [0, 1], in a graph of tf.data.
 
-    As a constant of the graph, each data set would hold copies of all crops.
+    NumPy takes them, as a tensor would be copied into every graph.
     """
     images = tf.numpy_function(crops.__getitem__, [indices], tf.uint8)
     images.set_shape((None, *crops.shape[1:]))
