@@ -115,7 +115,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "average the scores of a face over this time; 0 labels every frame on its "
     what += "own, as the tutorial does (default: %(default)s)"
     add("--smooth", **seconds, help=what)
-    threshold = {"type": console.fraction, "nargs": "+", "default": [THRESHOLD]}
+    threshold = {"type": console.fraction, "nargs": "+"}
     what = (
         "probability of real from which a face is real; of two, a face is fake below "
     )
@@ -131,7 +131,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)
     args = parser.parse_args(argv)
-    if len(args.threshold) > 2 or args.threshold != sorted(args.threshold):
+    numbers = args.threshold or []
+    if len(numbers) > 2 or numbers != sorted(numbers):
         parser.error("--threshold takes one number, or a lower and a higher one")
     return args
 
@@ -144,7 +145,8 @@ def run(args: argparse.Namespace) -> None:
     wanted = load_labels(args.le).detector
     detectors = DetectorPool(args.detector, wanted, args.detector_size)
     warn_of_other_detector(detectors.name, wanted)
-    thresholds = args.threshold[0], args.threshold[-1]
+    numbers = args.threshold or [THRESHOLD]
+    thresholds = numbers[0], numbers[-1]
     display = not args.no_display and has_display()
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
@@ -160,7 +162,7 @@ def run(args: argparse.Namespace) -> None:
             outputs.append(stack.enter_context(output))
         info("loading liveness detector...")
         network, labels = load_classifier(args.model, args.le)
-        if BONA_FIDE not in labels.classes and thresholds != (THRESHOLD, THRESHOLD):
+        if args.threshold and BONA_FIDE not in labels.classes:
             raise UserError(
                 f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
                 f"the classes are {', '.join(labels.classes)}"

@@ -117,7 +117,7 @@ def test_names_that_stdout_cannot_show_end_no_command(
     assert label in run("liveness_demo", "-i", video, *options)
 
 
-@pytest.mark.parametrize("thresholds", [["0.7"], ["0.3", "0.7"]])
+@pytest.mark.parametrize("thresholds", [["0.5"], ["0.7"], ["0.3", "0.7"]])
 def test_a_threshold_for_a_network_without_real_faces_is_an_error(
     thresholds, trained, videos, detector_folder, tmp_path, capsys
 ):
