@@ -14,14 +14,16 @@ if __name__ == "__main__":
     pyimagesearch.leave_on_interrupt()
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
 from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import CropFolder
+from pyimagesearch.crops import MANIFEST_NAME, CropFolder
 from pyimagesearch.faces import (
     DetectorPool,
     add_detector_flags,
@@ -31,6 +33,7 @@ from pyimagesearch.faces import (
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame
 from pyimagesearch.live import LiveFrames, open_frames
+from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
 from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
@@ -139,6 +142,28 @@ def run(args: argparse.Namespace) -> None:
         more = f", and {len(without) - NAMES_LISTED} more"
         listed += more * (len(without) > NAMES_LISTED)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
+    info(f"next: {next_command(args, frames.live)}")
+
+
+def next_command(args: argparse.Namespace, live: bool) -> str:
+    """Return the command that gathers the other class, or trains if both are there."""
+    dataset, own = args.output.parent, as_label(args.output.name)
+    labels = {as_label(path.parent.name) for path in dataset.glob(f"*/{MANIFEST_NAME}")}
+    if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
+        return console.command_line("train.py", "--dataset", str(dataset))
+    other = "fake" if own == BONA_FIDE else BONA_FIDE
+    source = Path(args.input)
+    if not live:  # anna-fake.mp4 for anna-real.mp4
+        word = re.compile(re.escape(args.output.name), re.IGNORECASE)
+        name, found = word.subn(other, source.name)
+        source = source.with_name(name if found else other + source.suffix)
+    options = ["--input", str(source), "--output", str(dataset / other)]
+    defaults = parse_args(options)
+    for name, value in vars(args).items():
+        if name not in ("input", "output") and value != getattr(defaults, name):
+            options.append(f"--{name.replace('_', '-')}")
+            options += [] if value is True else [str(value)]
+    return console.command_line("gather_examples.py", *options)
 
 
 def summarize(read: int, counts: Counter, output) -> None:

@@ -3,6 +3,10 @@
     python liveness_demo.py --model liveness.model --le le.pickle
 
 shows camera 0 in a window until q or Esc is pressed or the window is closed.
+
+    python liveness_demo.py --collect dataset
+
+needs no network to begin with: it saves the faces that you tell it by keys.
 """
 
 import pyimagesearch
@@ -13,13 +17,14 @@ if __name__ == "__main__":
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
 from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier, ModelReloader
-from pyimagesearch.collect import Collector
+from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.faces import (
     DetectorPool,
@@ -30,7 +35,7 @@ from pyimagesearch.faces import (
 )
 from pyimagesearch.files import check_distinct, check_outside
 from pyimagesearch.frames import Frame
-from pyimagesearch.labels import THRESHOLD, load_labels
+from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
@@ -76,8 +81,10 @@ def label_frames(
         if frame.source != source:
             classifier.reset()
             source = frame.source
-        if reloader:
-            reloader.refresh(classifier)
+        note = reloader.refresh(classifier) if reloader else None
+        if note and collector:
+            collector.note(note)
+            collector.compare_with(reloader.model)
         predictions = classifier.classify(frame.image, faces, frame.time)
         # Before anything is drawn, as crops are views of the frame.
         names = [
@@ -123,10 +130,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--threshold", **threshold, metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = (
-        "in the window, r saves the face in view as real, f as fake, to this dataset; "
-    )
-    what += "without a window, unsure faces go to its folder unsure"
+    what = "in the window, r saves the face in view as real, f as fake, to this "
+    what += "dataset, also while there is no network; without a window, unsure faces "
+    what += "go to its folder unsure"
     add("--collect", type=console.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)
@@ -137,12 +143,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def look_up_labels(args: argparse.Namespace) -> Labels:
+    """Read the labels of the network; before there is one, see `collect.labels_of`."""
+    if args.model.exists() or args.le.exists():
+        return load_labels(args.le)
+    if args.collect:
+        return labels_of(args.collect)
+    raise UserError(
+        f"no network {args.model}: gather crops and run train.py, or collect crops in "
+        "the window: python liveness_demo.py --collect dataset"
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     names = ["model", "le", "output", "log"]
     check_distinct(**{name: getattr(args, name) for name in names})
     info("loading face detector...")
-    wanted = load_labels(args.le).detector
+    reloader = ModelReloader(args.model, args.le)
+    known = look_up_labels(args)
+    wanted = known.detector
     detectors = DetectorPool(args.detector, wanted, args.detector_size)
     warn_of_other_detector(detectors.name, wanted)
     numbers = args.threshold or [THRESHOLD]
@@ -150,7 +170,14 @@ def run(args: argparse.Namespace) -> None:
     display = not args.no_display and has_display()
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
+    if not known.classes and not display:
+        raise UserError(
+            f"{args.model}: no network yet; to begin without one, a window is needed"
+        )
+    if not known.classes and args.log:
+        raise UserError(f"--log {args.log}: without a network there is nothing to log")
     with ExitStack() as stack:
+        last = stack.enter_context(ExitStack())
         info("starting video stream...")
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
@@ -158,16 +185,19 @@ def run(args: argparse.Namespace) -> None:
         outputs = []
         if args.output:
             check_outside(args.output, args.input)
+            stack.enter_context(announced(args.output))
             output = open_output(args.output, frames.kind)
             outputs.append(stack.enter_context(output))
-        info("loading liveness detector...")
-        network, labels = load_classifier(args.model, args.le)
-        if args.threshold and BONA_FIDE not in labels.classes:
+        network, labels = None, known._replace(detector=detectors.name)
+        if known.classes:
+            info("loading liveness detector...")
+            network, labels = load_classifier(args.model, args.le)
+        if args.threshold and network and BONA_FIDE not in labels.classes:
             raise UserError(
                 f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
                 f"the classes are {', '.join(labels.classes)}"
             )
-        log, collector, reloader = None, None, None
+        log, collector = None, None
         if args.log:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
         classifier = FaceClassifier(
@@ -177,14 +207,19 @@ def run(args: argparse.Namespace) -> None:
             collector = Collector(
                 args.collect, labels, detectors.name, thresholds, by_key=display
             )
+            collector.train += train_options(args.model, args.le)
             stack.enter_context(closing(collector))
+            last.callback(collector.print_next)
+            if network:
+                collector.compare_with(args.model)
             if not frames.live:
                 frames.files = collector.name_sources(frames.files)
         if display:
-            on_key = collector.press if collector else None
-            outputs.append(stack.enter_context(window(frames.kind, on_key)))
-        if display or frames.live:
-            reloader = ModelReloader(args.model, args.le)
+            paced = collector is not None and not frames.live
+            output = window(frames.kind, collector, paced)
+            outputs.append(stack.enter_context(output))
+        elif not frames.live:
+            reloader = None  # all frames of a file get the same network
         counts = Counter()
         start = time.perf_counter()
         try:
@@ -198,17 +233,35 @@ def run(args: argparse.Namespace) -> None:
             )
         finally:
             summarize(counts, time.perf_counter() - start)
-    if not counts["frames"]:
-        raise UserError(f"{args.input}: nothing could be read")
-    if args.output:
-        info(f"wrote {args.output}")
+        if not counts["frames"]:
+            raise UserError(f"{args.input}: nothing could be read")
+
+
+@contextmanager
+def announced(path: Path) -> Iterator[None]:
+    """Say that a file was written, if the block that writes it succeeds."""
+    yield
+    info(f"wrote {path}")
+
+
+def train_options(model: Path, le: Path) -> list[str]:
+    """Return what train.py needs to be told to replace these files."""
+    options = []
+    if model.suffix.lower() == ".onnx":
+        options += ["--export", str(model)]
+        model = model.with_suffix(".model")
+    if model != Path("liveness.model"):
+        options += ["--model", str(model)]
+    if le != Path("le.pickle"):
+        options += ["--le", str(le)]
+    return options
 
 
 def summarize(counts: Counter, duration: float) -> None:
     """Print how many frames and faces there were."""
     labels = Counter({name: n for name, n in counts.items() if name != "frames"})
     faces = ", ".join(
-        f"{count} {label} ({count / labels.total():.0%})"
+        f"{count} {label or 'without a label'} ({count / labels.total():.0%})"
         for label, count in sorted(labels.items())
     )
     info(

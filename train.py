@@ -219,8 +219,15 @@ def run_training(args: argparse.Namespace) -> None:
     evaluate_folds(results, dataset, labels, details, args)
     written = [args.model, args.le, args.export, args.plot, args.report]
     info(f"wrote {', '.join(str(file) for file in written if file)}")
+    print_next(args)
     if interrupted:
         raise KeyboardInterrupt
+
+
+def print_next(args: argparse.Namespace) -> None:
+    """Print the command that shows the network at work."""
+    options = ["--model", str(args.model), "--le", str(args.le)]
+    info(f"next: {console.command_line('liveness_demo.py', *options)}")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -273,7 +280,8 @@ def run(args: argparse.Namespace) -> None:
         return run_training(args)
     from pyimagesearch.evaluation import evaluate_files
 
-    return evaluate_files(args.model, args.le, args.dataset, args.plot, args.report)
+    evaluate_files(args.model, args.le, args.dataset, args.plot, args.report)
+    print_next(args)
 
 
 def main(argv: list[str] | None = None) -> int:

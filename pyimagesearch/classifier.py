@@ -7,9 +7,11 @@
 With an ONNX model this needs no TensorFlow. It opens no window and writes no file.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ LOST_SECONDS = 0.5
 
 
 class Prediction(NamedTuple):
-    """The classification of one face."""
+    """The classification of one face; label and scores are empty without a network."""
 
     box: Face  # in pixels, with the detector's confidence
     label: str  # a class, or "unsure"
@@ -44,7 +46,8 @@ class Prediction(NamedTuple):
 class FaceClassifier:
     """Finds faces and classifies them; use one instance for each camera.
 
-    `network` and `labels` come from `load_classifier`, `confidence` is that of
+    `network` and `labels` come from `load_classifier`; with None and labels without
+    classes, faces are found and get the label "". `confidence` is that of
     `detect_faces`. Scores are averaged over `smooth` seconds, or not at all if 0. A
     face is an attack below the first of the `thresholds`, real from the second on, and
     unsure between them.
@@ -52,7 +55,7 @@ class FaceClassifier:
 
     def __init__(
         self,
-        network: Network,
+        network: Network | None,
         labels: Labels,
         detectors: DetectorPool,
         confidence: float | None = None,
@@ -109,7 +112,9 @@ class FaceClassifier:
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
         network, classes = self.network, self.labels.classes
         probabilities = np.empty((0, len(classes)), np.float32)
-        if crops:
+        if network is None:
+            probabilities = np.empty((len(crops), 0), np.float32)
+        elif crops:
             inputs = preprocess(crops, network.width, network.height)
             probabilities = network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
@@ -144,6 +149,8 @@ def decide(
     Without a class named real, the most probable class is chosen and its probability is
     the score.
     """
+    if not classes:
+        return "", math.nan, math.nan
     if BONA_FIDE not in classes:
         best = int(probabilities.argmax())
         return classes[best], float(probabilities[best]), float(probabilities[best])
@@ -159,40 +166,63 @@ def decide(
 
 
 class ModelReloader:
-    """Reloads a model and its labels when a training has replaced both."""
+    """Reloads a model and its labels when a training has replaced both.
+
+    That is done in a thread, as importing TensorFlow takes seconds.
+    """
 
     def __init__(self, model: Path, le: Path):
-        self._paths = model, le
+        self.model, self._le = model, le
         self._state = self._look()
+        self._thread = ThreadPoolExecutor(1)
+        self._loading = None
         self._next = time.monotonic() + RELOAD_SECONDS
 
     def _look(self) -> list:
         try:
-            states = [path.stat() for path in self._paths]
+            states = [path.stat() for path in (self.model, self._le)]
         except OSError:  # one of them is just being replaced
             return []
         return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in states]
 
-    def refresh(self, classifier: FaceClassifier) -> None:
-        """Let a classifier use the new network, if there is one; say so."""
-        new = self.load_new()
-        if new and new[1].classes != classifier.labels.classes:
-            warn("the new network has other classes; start again to use it")
-        elif new:
-            classifier.replace(new[0], new[1])
+    def refresh(self, classifier: FaceClassifier) -> str | None:
+        """Let a classifier use the new network, if there is one; say so.
+
+        A network that needs other crops, or names other classes, is not used. Returns
+        what was said; None if there was nothing to say.
+        """
+        if self._loading is None:
+            if time.monotonic() >= self._next:
+                self._loading = self._thread.submit(self.load_new)
+            return None
+        if not self._loading.done():
+            return None
+        new = self._loading.result()
+        self._loading, self._next = None, time.monotonic() + RELOAD_SECONDS
+        if not new:
+            return None
+        (network, labels), old = new, classifier.labels
+        if old.classes and labels.classes != old.classes:
+            difference = "other classes"
+        elif labels.margin != old.margin:
+            difference = "another margin"
+        elif labels.detector != old.detector:
+            difference = "another face detector"
+        else:
+            classifier.replace(network, labels)
             info("using the new network")
+            return "using the new network"
+        text = f"the new network has {difference}; start again to use it"
+        warn(text)
+        return text
 
     def load_new(self) -> tuple[Network, Labels] | None:
         """Load network and labels if both were replaced; otherwise return None."""
-        if time.monotonic() < self._next:
-            return None
-        self._next = time.monotonic() + RELOAD_SECONDS
         state = self._look()
         if not state or state == self._state:
             return None
         try:
-            model, le = self._paths
-            pair = load_classifier(model, le)
+            pair = load_classifier(self.model, self._le)
         except UserError:  # the other file is still to come
             return None
         self._state = state

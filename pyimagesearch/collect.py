@@ -5,27 +5,40 @@ unsure of are kept for a person to sort.
 """
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
-from pyimagesearch.console import count_of, info, warn
-from pyimagesearch.crops import CropFolder
-from pyimagesearch.faces import Face
+from pyimagesearch.console import command_line, count_of, info, warn
+from pyimagesearch.crops import CropFolder, common_cut, find_crops
+from pyimagesearch.faces import Face, shrink
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import Labels
 from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
 
 import numpy as np
 
+ENOUGH = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two crops while a key is held down
+# Two crops that differ by less are one view: mean of their network inputs, in grey
+# levels. An unmoving face differs by 2 to 4 from frame to frame, as cameras are noisy.
+LEAST_DIFFERENCE = 5.0
+COMPARED = 8  # a crop is compared with so many of the last ones of its class
+NOTE_SECONDS = 3.0  # how long a note stays in the window
 UNSURE_SECONDS = 0.5  # between two crops of one face that are kept without a key
 UNSURE_SHARE = 0.2  # a score this near to the threshold is unsure
 UNSURE_LIMIT = 500  # in one run: an hour's work to sort, 20 MB
 
 
-def name_keys(classes: Sequence[str]) -> dict[str, str]:
+def labels_of(dataset: Path) -> Labels:
+    """Say how a dataset's crops are cut, while no network says so: without classes."""
+    crops = [crop for own in find_crops(dataset).values() for crop in own]
+    margin, detector = common_cut(crops)
+    return Labels([], margin, detector)
+
+
+def name_keys(classes: Iterable[str]) -> dict[str, str]:
     """Give each class its key: r for real, f for fake, 1 to 9 for kinds of attack."""
     attacks = [name for name in classes if name != BONA_FIDE]
     keys = {BONA_FIDE[0]: BONA_FIDE} if BONA_FIDE in classes else {}
@@ -45,8 +58,10 @@ def find_folder(dataset: Path, label: str) -> Path:
 class Collector:
     """Saves faces to a dataset as gather_examples.py would.
 
-    If `by_key`, keys say what a face is; otherwise the unsure faces are kept. `keys`
-    gives the class of each key, `saved` counts crops by the name of their folder.
+    If `by_key`, keys say what a face is; otherwise the unsure faces are kept. Labels
+    without classes mean that there is no network yet. `keys` gives the class of each
+    key, `saved` counts the crops of this run by class, and `train` are the arguments of
+    the train.py that learns them.
     """
 
     def __init__(
@@ -57,8 +72,18 @@ class Collector:
         thresholds: tuple[float, float],
         by_key: bool,
     ):
-        self.keys = name_keys(labels.classes)
+        crops = find_crops(folder)
+        classes = {*labels.classes, *crops} - {UNSURE}
+        if not labels.classes:
+            classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, "fake"}
+        self.keys = name_keys(sorted(classes))
         self.saved = Counter()
+        self.train = ["--dataset", str(folder)]
+        self._counts = Counter({name: len(own) for name, own in crops.items()})
+        self._newer = None  # how many crops are newer than the network, if there is one
+        self._undoable = []  # of (class, path)
+        self._recent = {}  # by class: network inputs, (h, w, 3) int16
+        self._note = "", 0.0  # and until when it is shown
         self._thresholds = thresholds
         self._by_key = by_key
         names = dict.fromkeys(self.keys.values()) if by_key else [UNSURE]
@@ -68,11 +93,11 @@ class Collector:
             for name in names
         }
         self._in_view = []  # of (prediction, crop, frame, place)
-        self._last_key = None  # time and frame of the last crop saved by a key
+        self._last_key = -KEY_SECONDS  # when a key last saved a crop
         self._kept = {}  # by track: time of the last crop kept, and the last label
         if by_key:
             listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
-            info(f"press {listed}: saves the face in view to {folder}")
+            info(f"press {listed}: saves the face in view to {folder}; u takes it back")
 
     def name_sources(self, files: dict[str, str]) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
@@ -106,19 +131,46 @@ class Collector:
         return max(others or self._in_view, key=area, default=None)
 
     def press(self, key: int) -> None:
-        """Save the face in view as the class of a key, given by its code."""
-        name = self.keys.get(chr(key).lower())
-        seen = name and self._choose(name)
-        if not seen:
+        """Save the face in view as the class of a key, given by its code.
+
+        The key u deletes the last crop of this run, and then the one before it.
+        """
+        letter = chr(key).lower()
+        if letter == "u":
+            self._undo()
+        if not (name := self.keys.get(letter)):
             return
-        prediction, crop, frame, place = seen
-        now, number = time.monotonic(), (frame.source, frame.number)
-        if self._last_key:
-            before, last = self._last_key
-            if now - before < KEY_SECONDS or number == last:
-                return
-        self._last_key = now, number
-        self._save(name, crop, frame, place, prediction.box)
+        if not (seen := self._choose(name)):
+            self.note("no face in view")
+            return
+        now = time.monotonic()
+        if now - self._last_key >= KEY_SECONDS:
+            self._last_key = now
+            prediction, crop, frame, place = seen
+            self._save(name, crop, frame, place, prediction.box)
+
+    def _undo(self) -> None:
+        if not self._undoable:
+            self.note("nothing to take back")
+            return
+        name, path = self._undoable[-1]
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            warn(f"{path}: not deleted: {error.strerror}")
+            self.note(f"not deleted: {error.strerror}")
+            return
+        self._undoable.pop()
+        self._add(name, -1)
+        if self._recent[name]:
+            self._recent[name].pop()
+        self.note(f"took back the last {name}")
+
+    def _add(self, name: str, number: int) -> None:
+        self.saved[name] += number
+        self._counts[name] += number
+        if self._newer is not None:
+            self._newer = max(0, self._newer + number)
 
     def _keep_unsure(
         self, prediction: Prediction, crop: np.ndarray, frame: Frame, place: int
@@ -140,30 +192,85 @@ class Collector:
         self._kept[key] = then, prediction.label
 
     def _save(self, name: str, crop, frame: Frame, place: int, face: Face) -> None:
+        view = shrink(crop).astype(np.int16)
+        recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
+        if any(np.abs(view - other).mean() < LEAST_DIFFERENCE for other in recent):
+            self.note("move a little: this view is saved already")
+            return
         try:
-            self._folders[name].save(crop, frame, place, face)
+            path = self._folders[name].save(crop, frame, place, face)
         except OSError as error:  # the disk may be full; the demo goes on
             warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
-        else:
-            self.saved[name] += 1
+            self.note(f"not saved: {error.strerror}")
+            return
+        if path is None:
+            self.note("this crop is in the dataset already")
+            return
+        recent.append(view)
+        self._undoable.append((name, path))
+        self._add(name, 1)
+
+    def note(self, text: str) -> None:
+        """Show a note in the window for a while."""
+        self._note = text, time.monotonic() + NOTE_SECONDS
+
+    def compare_with(self, model: Path) -> None:
+        """Count the crops that are newer than the network that is now used."""
+        crops = find_crops(self._folder)
+        crops.pop(UNSURE, None)
+        trained = model.stat().st_mtime_ns
+        self._newer = sum(
+            crop.stat().st_mtime_ns > trained for own in crops.values() for crop in own
+        )
+
+    def caption(self) -> list[str]:
+        """Say in two lines what there is, and what to do next."""
+        counts = [
+            f"{name} {self._counts[name]}"
+            + f" of {ENOUGH}" * (self._counts[name] < ENOUGH)
+            for name in self._folders
+        ]
+        keys = {}
+        for key, name in self.keys.items():
+            keys.setdefault(name, []).append(key)
+        listed = [f"{' '.join(own)} {name}" for name, own in keys.items()]
+        text, end = self._note
+        if time.monotonic() >= end:
+            text = self._advise()
+        return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
+
+    def _advise(self) -> str:
+        real = self._counts[BONA_FIDE]
+        if BONA_FIDE in self._folders and real < ENOUGH:
+            return "look into the camera and press r: near, far, turned"
+        if sum(self._counts[name] for name in self._folders) - real < ENOUGH:
+            return "hold a phone with your picture or video before it, press f"
+        train = command_line("train.py", *self.train)
+        if self._newer is None:
+            return f"enough to begin: run  {train}"
+        if self._newer:
+            return f"{count_of(self._newer, 'crop')} not yet learnt: run  {train}"
+        return "where a label is wrong, press the key of the right one"
 
     def __str__(self) -> str:
         """Say what was saved."""
         return ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
 
     def close(self) -> None:
-        """Close the folders, and say what to do with what was saved."""
+        """Close the folders, and say what was saved."""
         for folder in self._folders.values():
             folder.close()
         total = self.saved.total()
-        if not total:
-            return
-        saved = f"collected {count_of(total, 'crop')} in {self._folder} ({self})"
-        train = f"python train.py --dataset {self._folder}"
-        if self._by_key:
-            info(f"{saved}; to train with them: {train}")
+        info(f"collected {count_of(total, 'crop')} in {self._folder} ({self})")
+        if self.saved[UNSURE]:
+            info(f"move them from {self._folder / UNSURE} to the folder of their class")
+
+    def print_next(self) -> None:
+        """Print the command that comes next."""
+        crops = find_crops(self._folder)
+        attacks = {name for name, own in crops.items() if own} - {BONA_FIDE, UNSURE}
+        if crops.get(BONA_FIDE) and attacks:
+            command = command_line("train.py", *self.train)
         else:
-            info(
-                f"{saved}; move them from {self._folder / UNSURE} to the folder of "
-                f"their class, then: {train}"
-            )
+            command = command_line("liveness_demo.py", "--collect", str(self._folder))
+        info(f"next: {command}")

@@ -3,7 +3,10 @@
 import argparse
 import logging
 import os
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +32,19 @@ def info(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning to stderr."""
     _print(f"[WARN] {text}", sys.stderr)
+
+
+def command_line(script: str, *arguments: str) -> str:
+    """Write the command that runs one of our scripts from here, ready to paste."""
+    python, here = Path(sys.executable), Path.cwd()
+    if Path(shutil.which("python") or "") == python:
+        python = "python"
+    elif python.is_relative_to(here):  # .venv/bin/python
+        python = python.relative_to(here)
+    project = Path(pyimagesearch.__file__).parent.parent
+    words = [python, script if project == here else project / script, *arguments]
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    return join(map(str, words))
 
 
 def _print(line: str, file) -> None:

@@ -13,7 +13,7 @@ from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.faces import Face, Res10, crop_face
 from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
 from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, find_files, read_image
-from pyimagesearch.names import UNSURE, name_crop, resolve_names
+from pyimagesearch.names import UNSURE, as_label, name_crop, resolve_names
 
 import cv2
 import numpy as np
@@ -123,6 +123,16 @@ class CropFolder:
         """Close crops.csv."""
         if self._manifest:
             self._manifest.close()
+
+
+def find_crops(dataset: Path) -> dict[str, list[Path]]:
+    """Find the crops of a dataset by class, those of `unsure` included."""
+    crops = {}
+    for folder in sorted(dataset.glob("[!.]*")):
+        if folder.is_dir():
+            own = crops.setdefault(as_label(folder.name), [])
+            own += find_files(folder, IMAGE_SUFFIXES)
+    return crops
 
 
 def read_manifest(folder: Path) -> dict[str, CropRecord | None]:

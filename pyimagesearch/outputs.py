@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import numpy as np
 TITLE = "Frame"
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
 WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
+LINE_HEIGHT = 24  # of the text below the picture
 DISPLAY_SECONDS = 10.0  # for a display to answer
 PHOTO_SECONDS = 1.0  # how long each photograph of a folder stays in the window
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
@@ -146,12 +147,15 @@ def has_display() -> bool:
 
 
 @contextmanager
-def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[Output]:
+def window(
+    kind: str, collector: Collector | None = None, paced: bool = False
+) -> Iterator[Output]:
     """Open a window and yield an output that shows frames in it.
 
     The output returns False once q or Esc was pressed or the window was closed; a
     single image stays until then. A photograph of a folder stays a while, or until
-    another key is pressed. The codes of other keys are passed to `on_key`.
+    another key is pressed. The codes of other keys are passed to the collector, whose
+    caption stands below the picture. If `paced`, frames are shown at their times.
     """
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -160,15 +164,27 @@ def window(kind: str, on_key: Callable[[int], None] | None = None) -> Iterator[O
             "this OpenCV has no windows (opencv-python-headless?); use --no-display"
         ) from None
 
+    start = 0.0
+
     def show(frame: Frame) -> bool:
-        cv2.imshow(TITLE, shrink_to_window(frame.image))
-        end = time.monotonic() + (PHOTO_SECONDS if frame.still else 0)
+        nonlocal start
+        picture = shrink_to_window(frame.image)
+        now = time.monotonic()
+        start = max(start, now - frame.time)  # later if frames come too slowly
+        end = start + frame.time if paced else now
+        if frame.still:
+            end = now + PHOTO_SECONDS
         while True:
-            key = cv2.waitKey(50 if frame.still else 1)
+            if collector:
+                cv2.imshow(TITLE, with_caption(picture, collector.caption()))
+            else:
+                cv2.imshow(TITLE, picture)
+            left = round(1000 * (end - time.monotonic()))
+            key = cv2.waitKey(50 if frame.still else max(1, min(left, 50)))
             if key & 0xFF in (ord("q"), ord("Q"), 27) or not is_window_open():
                 return False
-            if key >= 0 and on_key:
-                on_key(key & 0xFF)
+            if key >= 0 and collector:
+                collector.press(key & 0xFF)
                 key = -1
             if kind != "image" and (key >= 0 or time.monotonic() >= end):
                 return True
@@ -213,6 +229,9 @@ def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> 
     size, weight = 0.5 * zoom, round(zoom)
     left, top, right, bottom, _ = prediction.box
     color = COLORS.get(prediction.label, RED)
+    if not prediction.label:  # there is no network yet
+        cv2.rectangle(image, (left, top), (right, bottom), WHITE, round(2 * zoom))
+        return
     text = f"{prediction.label}: {prediction.probability:.4f}"
     if prediction.label != UNSURE and prediction.probability < 0.5:
         # The threshold decided, or there are many kinds of attack.
@@ -229,19 +248,33 @@ def draw(image: np.ndarray, prediction: Prediction, name: str | None = None) -> 
 
 
 def draw_collecting(image: np.ndarray, collector: Collector) -> None:
-    """Mark the faces that the keys would save, and show what was saved."""
+    """Mark the faces that the keys would save."""
     zoom = window_zoom(image)
     keys_of = {}
     for key in collector.keys:
         if target := collector.target(key):
             keys_of.setdefault(target.box, []).append(key)
-    texts = {(6, image.shape[0] - round(8 * zoom)): f"saved: {collector}"}
     for box, keys in keys_of.items():
-        below = min(box.bottom + round(16 * zoom), image.shape[0] - round(24 * zoom))
-        texts[box.left, below] = f"save: {' '.join(keys)}"
-    for place, text in texts.items():
+        below = min(box.bottom + round(16 * zoom), image.shape[0] - round(8 * zoom))
+        text = f"save: {' '.join(keys)}"
         for color, weight in ((BLACK, 3), (WHITE, 1)):  # readable on any background
-            put_text(image, text, place, 0.5 * zoom, color, round(weight * zoom))
+            place, thickness = (box.left, below), round(weight * zoom)
+            put_text(image, text, place, 0.5 * zoom, color, thickness)
+
+
+def with_caption(image: np.ndarray, lines: list[str]) -> np.ndarray:
+    """Put lines of text below an image, where they cover no face.
+
+    An image that is narrower than the window is padded, so that they can be read.
+    """
+    height, width = image.shape[:2]
+    border = 0, LINE_HEIGHT * len(lines) + 8, 0, max(0, WINDOW_WIDTH - width)
+    image = cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT)
+    for number, line in enumerate(lines, start=1):
+        room = (image.shape[1] - 12) / text_size(line, 0.6, 1)[0]
+        place = 6, height + number * LINE_HEIGHT
+        put_text(image, line, place, 0.6 * min(1, room), WHITE, 1)
+    return image
 
 
 def text_size(text: str, size: float, weight: int) -> tuple[int, int, int]:
