@@ -31,8 +31,8 @@ from pyimagesearch.faces import (
     warn_of_other_detector,
 )
 from pyimagesearch.files import check_outside
-from pyimagesearch.frames import FileFrames, Frame
-from pyimagesearch.live import LiveFrames, open_frames
+from pyimagesearch.frames import FileFrames, Frame, is_address
+from pyimagesearch.live import LiveFrames, hide_password, open_frames
 from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
 from pyimagesearch.outputs import has_display, window
 
@@ -142,28 +142,33 @@ def run(args: argparse.Namespace) -> None:
         more = f", and {len(without) - NAMES_LISTED} more"
         listed += more * (len(without) > NAMES_LISTED)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
-    info(f"next: {next_command(args, frames.live)}")
+    print_next(args, frames.live)
 
 
-def next_command(args: argparse.Namespace, live: bool) -> str:
-    """Return the command that gathers the other class, or trains if both are there."""
+def print_next(args: argparse.Namespace, live: bool) -> None:
+    """Print the command that gathers the other class, or trains if both are there."""
     dataset, own = args.output.parent, as_label(args.output.name)
     labels = {as_label(path.parent.name) for path in dataset.glob(f"*/{MANIFEST_NAME}")}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
-        return console.command_line("train.py", "--dataset", str(dataset))
+        info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
+        return
     other = "fake" if own == BONA_FIDE else BONA_FIDE
-    source = Path(args.input)
-    if not live:  # anna-fake.mp4 for anna-real.mp4
+    source, when = args.input, ""
+    if is_address(source):
+        source = hide_password(source)
+    elif not live:  # anna-fake.mp4 for anna-real.mp4
+        file = Path(source)
         word = re.compile(re.escape(args.output.name), re.IGNORECASE)
-        name, found = word.subn(other, source.name)
-        source = source.with_name(name if found else other + source.suffix)
-    options = ["--input", str(source), "--output", str(dataset / other)]
+        name, found = word.subn(other, file.name)
+        file = file.with_name(name if found else other + file.suffix)
+        source, when = str(file), "" if file.exists() else ", when it is filmed"
+    options = ["--input", source, "--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():
         if name not in ("input", "output") and value != getattr(defaults, name):
             options.append(f"--{name.replace('_', '-')}")
             options += [] if value is True else [str(value)]
-    return console.command_line("gather_examples.py", *options)
+    info(f"next{when}: {console.command_line('gather_examples.py', *options)}")
 
 
 def summarize(read: int, counts: Counter, output) -> None:

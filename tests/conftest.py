@@ -175,6 +175,62 @@ def web(tmp_path):
         server.shutdown()
 
 
+class CameraServer:
+    """An IP camera: an MJPEG stream over HTTP on this machine."""
+
+    def __init__(self, image):
+        self.show(image)
+        self.stalled, self.dead = threading.Event(), threading.Event()
+        self.paths = []
+        camera = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                camera.paths.append(self.path)
+                if camera.dead.is_set():
+                    self.send_error(503)
+                    return
+                self.send_response(200)
+                kind = "multipart/x-mixed-replace; boundary=frame"
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                clock = threading.Event()
+                try:
+                    while not camera.dead.is_set():
+                        jpeg = camera.jpeg
+                        if not camera.stalled.is_set():
+                            self.wfile.write(
+                                b"--frame\r\nContent-Type: image/jpeg\r\n"
+                                b"Content-Length: %d\r\n\r\n"
+                                % len(jpeg)
+                                + jpeg
+                                + b"\r\n"
+                            )
+                        clock.wait(0.02)
+                except OSError:  # the reader is gone
+                    pass
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://user:secret@127.0.0.1:{self.server.server_port}/door.mjpg"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def show(self, image):
+        self.jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+
+
+@pytest.fixture
+def camera_server(face_image):
+    camera = CameraServer(face_image)
+    yield camera
+    camera.dead.set()
+    camera.server.shutdown()
+    camera.server.server_close()
+
+
 @pytest.fixture(scope="session")
 def screen():
     """A virtual screen, with somebody before it."""

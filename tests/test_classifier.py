@@ -377,6 +377,13 @@ def test_the_reloader_waits_until_model_and_labels_fit(pair):
     assert reloader.load_new() is None
 
 
+def refresh(reloader, classifier):
+    """Refresh as a loop of frames does, until there is something to say."""
+    while not (text := reloader.refresh(classifier)):
+        pass
+    return text
+
+
 def test_a_new_network_keeps_the_tracks_but_not_the_scores(
     pair, detector, face_image, tmp_path, capsys
 ):
@@ -386,22 +393,57 @@ def test_a_new_network_keeps_the_tracks_but_not_the_scores(
     faces, _ = detect_faces(detector, face_image)
     classifier = make_classifier(FixedNetwork([0.0, 1.0]), smooth=9)
     classifier.classify(face_image, faces, 0.0)
-    reloader.refresh(classifier)
+    refresh(reloader, classifier)
     assert "using the new network" in capsys.readouterr().out
     (face,) = classifier.classify(face_image, faces, 0.04)
     assert face.track == 1
     assert face.score == face.probabilities[1]
 
 
-def test_a_new_network_of_other_classes_is_not_used(pair, tmp_path, capsys):
-    model, _ = pair
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"classes": ["mask", "print", "real"]}, "other classes"),
+        ({"margin": 0.5}, "another margin"),
+        ({"classes": [], "margin": 0.5}, "another margin"),
+        ({"detector": "another"}, "another face detector"),
+        ({"classes": [], "detector": "another"}, "another face detector"),
+    ],
+)
+def test_a_new_network_that_needs_other_crops_is_not_used(
+    changes, difference, pair, tmp_path, capsys
+):
+    model, le = pair
     reloader = ModelReloader(*pair)
     shutil.copy(model, tmp_path / "new").replace(model)
-    classifier = make_classifier(FixedNetwork(), classes=("mask", "print", "real"))
-    for _ in range(2):
-        reloader.refresh(classifier)
-    assert capsys.readouterr().err.count("the new network has other classes") == 1
-    assert classifier.network.classes == 3
+    old = load_labels(le)._replace(**changes)
+    classifier = FaceClassifier(None, old, None)
+    text = f"the new network has {difference}; start again to use it"
+    assert refresh(reloader, classifier) == text
+    assert capsys.readouterr().err == f"[WARN] {text}\n"
+    assert classifier.network is None
+
+
+@pytest.mark.timeout(60)
+def test_without_a_network_faces_are_found_until_one_comes(
+    pair, trained, detector, face_image, tmp_path
+):
+    for file in pair:
+        file.unlink()
+    reloader = ModelReloader(*pair)
+    margin, known = 0.0, load_labels(trained / "le.pickle").detector
+    classifier = FaceClassifier(None, Labels([], margin, known), None)
+    faces, _ = detect_faces(detector, face_image)
+    (face,) = classifier.classify(face_image, faces, 0.0)
+    assert (face.box, face.label, face.track) == (faces[0], "", 1)
+    assert face.probabilities.shape == (0,)
+    shutil.copy(trained / "liveness.onnx", pair[0])  # the labels are still to come
+    assert reloader.load_new() is None
+    shutil.copy(trained / "le.pickle", pair[1])
+    assert refresh(reloader, classifier) == "using the new network"
+    (face,) = classifier.classify(face_image, faces, 0.04)
+    assert (face.label in ("real", "fake"), face.track) == (True, 1)
 
 
 def face_at(x, y=100, size=60):

@@ -1,16 +1,20 @@
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 
 import gather_examples
 import liveness_demo
 import train
 from pyimagesearch import collect
 from pyimagesearch.classifier import Prediction
-from pyimagesearch.collect import Collector, name_keys
-from pyimagesearch.crops import read_manifest
+from pyimagesearch.collect import Collector, labels_of, name_keys
+from pyimagesearch.crops import CropFolder, read_manifest
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame, read_image
@@ -19,6 +23,7 @@ from pyimagesearch.outputs import TITLE
 
 import numpy as np
 import pytest
+from conftest import write_image
 
 LABELS = Labels(["fake", "real"])
 LARGE, SMALL = Face(0, 0, 40, 40, 0.9), Face(50, 50, 70, 70, 0.9)
@@ -227,15 +232,180 @@ def test_crops_sorted_by_hand_keep_their_margin(
     assert "1 file yet to be sorted" in capsys.readouterr().out
 
 
-def test_the_next_command_is_printed(open_collector, clock, capsys):
+def test_the_next_command_is_printed(open_collector, clock, tmp_path, capsys):
     collector = open_collector()
     assert "press r for real, f for fake" in capsys.readouterr().out
     collector.see(frame_of(1), [predict(LARGE)])
     collector.press(ord("f"))
     collector.close()
-    out = capsys.readouterr().out
-    assert "collected 1 crop in" in out
-    assert "to train with them: python train.py --dataset" in out
+    assert "collected 1 crop in" in capsys.readouterr().out
+    for key, expected in (
+        ("f", ["liveness_demo.py", "--collect"]),
+        ("r", ["train.py", "--dataset"]),
+    ):
+        clock[0] += 1
+        collector.press(ord(key))
+        collector.print_next()
+        command = capsys.readouterr().out.partition("[INFO] next: ")[2]
+        script, *options = shlex.split(command)[1:]
+        assert [Path(script).name, *options] == [*expected, str(tmp_path / "dataset")]
+
+
+NO_NETWORK = Labels([])
+
+
+def press(collector, clock, key, times=1):
+    """Press a key before as many views of a face."""
+    for _ in range(times):
+        clock[0] += 1
+        frame = frame_of(int(clock[0]))
+        collector.see(frame, [predict(LARGE, label="")])
+        collector.press(ord(key))
+
+
+def test_the_caption_leads_from_nothing_to_a_network(
+    open_collector, clock, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(collect, "NOTE_SECONDS", 0.0)
+    folder, model = tmp_path / "dataset", tmp_path / "liveness.model"
+    write_image(folder / "real" / "of-another-run.png")
+    collector = open_collector(NO_NETWORK)
+    counts, advice = collector.caption()
+    assert counts == "real 1 of 8, fake 0 of 8 | r real, f fake, u undo, q quit"
+    assert "press r" in advice
+    press(collector, clock, "r", 7)
+    counts, advice = collector.caption()
+    assert counts.startswith("real 8, fake 0 of 8 |")
+    assert "phone" in advice
+    assert "press f" in advice
+    press(collector, clock, "f", 8)
+    assert re.fullmatch(
+        f"enough to begin: run  .*train.py --dataset {folder}", collector.caption()[1]
+    )
+    model.touch()  # newer than all crops
+    collector.compare_with(model)
+    assert collector.caption()[1].startswith("where a label is wrong")
+    press(collector, clock, "r", 2)
+    assert collector.caption()[1].startswith("2 crops not yet learnt: run  ")
+    press(collector, clock, "u")
+    assert collector.caption()[1].startswith("1 crop not yet learnt: run  ")
+    os.utime(model, (0, 0))  # older than all of them
+    collector.compare_with(model)
+    assert collector.caption()[1].startswith("17 crops not yet learnt: run  ")
+
+
+def test_without_a_network_the_kinds_of_attack_are_those_of_the_dataset(
+    open_collector, tmp_path
+):
+    for name in ("print", "live", "replay", "unsure", ".hidden"):
+        (tmp_path / "dataset" / name).mkdir(parents=True)
+    keys = {"r": "real", "f": "print", "1": "print", "2": "replay"}
+    assert open_collector(NO_NETWORK).keys == keys
+
+
+def test_without_a_network_crops_are_cut_as_those_of_the_dataset(tmp_path):
+    assert labels_of(tmp_path / "none").margin == 0.0
+    folder = tmp_path / "dataset" / "fake"
+    with closing(CropFolder(folder, 0.5, "YuNet")) as crops:
+        crops.save(np.zeros((20, 20, 3), np.uint8), frame_of(1), 1, LARGE)
+    assert labels_of(tmp_path / "dataset")[:3] == ([], 0.5, "YuNet")
+
+
+@pytest.mark.parametrize("by_key", [True, False])
+def test_nearly_the_same_view_is_not_saved_again(
+    by_key, open_collector, clock, tmp_path
+):
+    collector = open_collector(by_key=by_key)
+    still = frame_of(1).image // 2
+    rng = np.random.default_rng(0)
+
+    def show(number, image):
+        clock[0] += 1
+        frame = Frame(image, "camera", number, clock[0])
+        collector.see(frame, [predict(LARGE, score=0.5)])
+        if by_key:
+            collector.press(ord("r"))
+
+    for number in range(1, 6):  # an unmoving face in front of a noisy camera
+        show(number, still + rng.integers(0, 9, still.shape).astype(np.uint8))
+    assert len(crops_in(tmp_path)) == 1
+    assert collector.caption()[1].startswith("move a little")
+    show(6, frame_of(2).image)
+    show(7, still)  # the same as before the other one
+    assert len(crops_in(tmp_path)) == 2
+    if by_key:  # the other class has no such view yet
+        collector.press(ord("f"))
+        assert len(crops_in(tmp_path)) == 3
+
+
+def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path):
+    write_image(tmp_path / "dataset" / "real" / "of-another-run.png")
+    collector = open_collector(NO_NETWORK)
+    press(collector, clock, "u")
+    assert collector.caption()[1] == "nothing to take back"
+    press(collector, clock, "r", 2)
+    press(collector, clock, "f")
+    lines = (tmp_path / "dataset" / "real" / "crops.csv").read_text()
+    crops = crops_in(tmp_path)
+    (tmp_path / "dataset" / "fake" / crops[2]).unlink()  # the user was faster
+    press(collector, clock, "u")
+    assert collector.caption()[1] == "took back the last fake"
+    press(collector, clock, "U")
+    assert crops_in(tmp_path) == [crops[0], crops[-1]]
+    assert collector.saved == Counter(real=1, fake=0)
+    press(collector, clock, "u", 3)
+    assert crops_in(tmp_path) == ["of-another-run.png"]
+    assert (tmp_path / "dataset" / "real" / "crops.csv").read_text() == lines
+    assert collector.caption()[0].startswith("real 1 of 8, fake 0 of 8 |")
+
+
+def test_a_crop_taken_back_may_be_saved_again(open_collector, clock, tmp_path):
+    collector = open_collector()
+    collector.see(frame_of(1), [predict(LARGE)])
+    for key in "rur":
+        clock[0] += 1
+        collector.press(ord(key))
+    assert crops_in(tmp_path) == ["camera_000001.png"]
+    assert len(read_manifest(tmp_path / "dataset" / "real")) == 1
+
+
+def test_a_crop_that_cannot_be_deleted_is_kept_and_reported(
+    open_collector, clock, tmp_path, monkeypatch, capsys
+):
+    collector = open_collector()
+    press(collector, clock, "r")
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        press(collector, clock, "u")
+    assert "not deleted: Read-only file system" in capsys.readouterr().err
+    press(collector, clock, "u")
+    assert crops_in(tmp_path) == []
+
+
+def test_a_crop_of_an_earlier_run_is_neither_counted_nor_deleted(
+    open_collector, clock, tmp_path
+):
+    press(open_collector(), clock, "r")
+    clock[0] -= 1
+    collector = open_collector()
+    press(collector, clock, "r")
+    assert "already" in collector.caption()[1]
+    press(collector, clock, "u")
+    assert len(crops_in(tmp_path)) == 1
+    assert collector.saved.total() == 0
+
+
+def test_a_key_before_the_first_face_says_so(open_collector, clock, tmp_path):
+    collector = open_collector(NO_NETWORK)
+    collector.press(ord("r"))
+    assert collector.caption()[1] == "no face in view"
+    collector.see(frame_of(1), [])
+    collector.press(ord("f"))
+    assert crops_in(tmp_path) == []
 
 
 @pytest.mark.timeout(240)

@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -261,7 +262,7 @@ def test_short_clips_give_their_middle_frame_and_empty_files_are_listed(
         assert len(names) == 9
         blank = ", ".join(f"blank{number}" for number in range(5))
         last = f"[INFO] 7 files without a crop: {blank}, and 2 more"
-        assert out.splitlines()[-1] == last
+        assert out.splitlines()[-2] == last
 
 
 def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
@@ -331,3 +332,34 @@ def test_a_damaged_video_is_read_to_its_end_and_says_so(gather, carphone, tmp_pa
     assert int(faulty) > 0
     assert f"read {read} frames" in out
     assert crops[-1].name >= "a_000096.png"
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "options", "expected"),
+    [
+        ("anna-real.mp4", "my data/real", [], ["in/anna-fake.mp4", "my data/fake"]),
+        ("Anna FAKE.mp4", "d/fake", ["--skip", 60], ["in/Anna real.mp4", "d/real"]),
+        ("clip.mp4", "d/live", ["--margin", 0.5], ["in/fake.mp4", "d/fake"]),
+    ],
+)
+def test_the_last_line_is_the_command_for_the_other_class_and_then_for_training(
+    source, output, options, expected, gather, carphone, tmp_path
+):
+    video = tmp_path / "in" / source
+    video.parent.mkdir()
+    video.write_bytes(carphone.read_bytes())
+    for is_filmed in (False, True):
+        _, out, *_ = gather(video, *options, output=output)
+        kind, _, command = out.splitlines()[-1].partition(": ")
+        assert kind == "[INFO] next" + ", when it is filmed" * (not is_filmed)
+        _, script, _, other, _, folder, *same = shlex.split(command)
+        assert Path(script).name == "gather_examples.py"
+        assert [other, folder] == [str(tmp_path / name) for name in expected]
+        assert same[2:] == [str(option) for option in options]
+        Path(other).write_bytes(carphone.read_bytes())
+    assert gather_examples.main(shlex.split(command)[2:]) == 0
+    _, out, *_ = gather(video, *options, output=output)
+    command = out.splitlines()[-1].partition(": ")[2]
+    dataset = str((tmp_path / output).parent)
+    assert shlex.split(command)[-2:] == ["--dataset", dataset]
+    assert "train.py" in command

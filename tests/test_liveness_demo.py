@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -158,6 +159,84 @@ def test_user_errors_exit_1_with_one_line(options, reason, demo, videos):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ([], "gather crops and run train.py, or collect crops in the window: "),
+        (["--collect", "dataset", "--no-display"], "a window is needed"),
+        (["--collect", "dataset"], "a window is needed"),
+    ],
+)
+def test_without_a_network_one_line_says_how_to_get_one(
+    options, reason, demo, videos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(liveness_demo, "has_display", lambda: False)
+    files = ["-m", "new.model", "-l", "new.pickle"]
+    status, _, error = demo(videos / "real.mp4", *files, *options)
+    assert status == 1
+    assert "new.model" in error.splitlines()[-1]
+    assert reason in error.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-l", "new.pickle"], "no labels new.pickle"),
+        (["-m", "new.model"], "no model new.model"),
+        (["-m", "new.model", "-l", "new.pickle", "--log", "a.csv"], "nothing to log"),
+    ],
+)
+def test_one_file_of_a_network_or_a_log_without_one_is_an_error(
+    options, reason, demo, videos, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(liveness_demo, "has_display", lambda: True)
+    status, _, error = demo(videos / "real.mp4", *options, "--collect", "dataset")
+    assert (status, len(error.splitlines())) == (1, 1)
+    assert reason in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(300)
+def test_from_nothing_to_a_network_in_one_window(
+    screen, camera_server, face_image, detector_folder, start_demo, tmp_path
+):
+    """A camera, the window's keys, a training beside it, and then labels."""
+    large = cv2.resize(face_image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    replay = cv2.GaussianBlur(large, (0, 0), 6) // 2 + 110
+    folder, files = tmp_path / "my dataset", ["-m", "liveness.onnx", "-l", "le.pickle"]
+    options = [*files, "-i", camera_server.url, "--collect", folder.name]
+    process = start_demo(*options, "-d", detector_folder, cwd=tmp_path)
+    screen.find(TITLE)
+    for key, name, image in (("r", "real", large), ("f", "fake", replay)):
+        for turn in range(-4, 4):
+            center = large.shape[1] / 2, large.shape[0] / 2
+            matrix = cv2.getRotationMatrix2D(center, 5 * turn, 1 + turn / 20)
+            camera_server.show(cv2.warpAffine(image, matrix, large.shape[1::-1]))
+            saved = len(list(folder.rglob("*.png")))
+            while len(list(folder.rglob("*.png"))) == saved:
+                screen.act(TITLE, key)
+                assert process.poll() is None
+        assert len(list((folder / name).glob("*.png"))) >= 8
+    command = ["--dataset", folder.name, "--export", "liveness.onnx"]
+    script = liveness_demo.__file__.replace("liveness_demo", "train")
+    options = [*command, "--folds", "1", "--epochs", "20"]
+    subprocess.run([sys.executable, script, *options], cwd=tmp_path, check=True)
+    for line in process.stdout:
+        if "using the new network" in line:
+            break
+    wait_for_label(screen)
+    screen.act(TITLE, "q")
+    rest, _ = process.communicate()
+    assert process.returncode == 0
+    assert "without a label" in rest
+    words = shlex.split(rest.splitlines()[-1])
+    assert words[:2] == ["[INFO]", "next:"]
+    assert sorted(words[-4:]) == sorted(command)
+
+
 def test_a_video_without_faces_is_no_error(demo, tmp_path):
     path = tmp_path / "blank.avi"
     write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3)
@@ -237,9 +316,10 @@ def start_demo():
     """Start the command in a process of its own; ends it if the test does not."""
     with ExitStack() as stack:
 
-        def start(*arguments):
+        def start(*arguments, cwd=None):
             process = subprocess.Popen(
                 [sys.executable, liveness_demo.__file__, *map(str, arguments)],
+                cwd=cwd,
                 stdout=subprocess.PIPE,
                 text=True,
             )

@@ -3,6 +3,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from contextlib import closing
 
 from pyimagesearch.classifier import Prediction
@@ -14,8 +15,10 @@ from pyimagesearch.labels import Labels
 from pyimagesearch.outputs import (
     AMBER,
     GREEN,
+    LINE_HEIGHT,
     RED,
     TITLE,
+    WINDOW_WIDTH,
     FaceLog,
     draw,
     draw_collecting,
@@ -24,6 +27,7 @@ from pyimagesearch.outputs import (
     shrink_to_window,
     window,
     window_zoom,
+    with_caption,
 )
 
 import cv2
@@ -34,10 +38,11 @@ from conftest import read_all
 FRAMES = itertools.count()
 
 
-def picture(height, width, value=100, time=None, fps=12.5, source="a"):
+def picture(height, width, value=100, seconds=None, fps=12.5, source="a"):
     """Make the next frame of a video; every call is one frame later."""
     image = np.full((height, width, 3), value, np.uint8)
-    seconds = next(FRAMES) / (fps or 1) if time is None else time
+    if seconds is None:
+        seconds = next(FRAMES) / (fps or 1)
     return Frame(image, source, 1, seconds, still=fps is None)
 
 
@@ -214,7 +219,7 @@ def test_the_color_tells_real_faces_unsure_ones_and_attacks_apart(label, color):
     assert image[79, 40].tolist() == list(color)
 
 
-def test_while_collecting_the_keys_and_the_counts_are_drawn(tmp_path):
+def test_while_collecting_the_keys_are_drawn_below_the_faces(tmp_path):
     labels = Labels(["fake", "real"])
     faces = [Face(20, 20, 60, 60, 0.9), Face(200, 20, 240, 60, 0.9)]
     collector = Collector(tmp_path, labels, "res10", (0.5, 0.5), by_key=True)
@@ -225,8 +230,62 @@ def test_while_collecting_the_keys_and_the_counts_are_drawn(tmp_path):
     drawn = frame.image.max(axis=2) > 250
     for face in faces:  # below each box, the key that saves it
         assert drawn[face.bottom : face.bottom + 20, face.left :][:, :60].any()
-    assert drawn[180:].any()
-    assert not drawn[85:170].any()
+    assert not drawn[85:].any()
+
+
+@pytest.mark.parametrize("width", [100, 600])
+def test_a_caption_stands_below_the_picture_and_is_always_legible(width):
+    image = np.full((150, width, 3), 90, np.uint8)
+    lines = ["real 5 of 8, fake 0 of 8", "a very long line " * 9, "é ж"]
+    shown = with_caption(image, lines)
+    assert shown.shape[1] == WINDOW_WIDTH
+    np.testing.assert_array_equal(shown[:150, :width], image)
+    text = shown[150:].max(axis=2) > 128
+    for line in range(3):
+        assert text[line * LINE_HEIGHT :][:LINE_HEIGHT].any()
+    assert not text[:, -3:].any()  # nothing is cut off
+
+
+def test_a_face_has_a_box_without_a_label_while_there_is_no_network():
+    image = np.zeros((90, 130, 3), np.uint8)
+    draw(image, predict(Face(20, 40, 60, 80, 1.0), "", np.nan))
+    ys, xs = image.max(axis=2).nonzero()
+    assert (ys.min(), xs.min()) >= (38, 18)
+    assert image[79, 40].tolist() == [255, 255, 255]
+
+
+@pytest.mark.timeout(60)
+def test_a_paced_window_shows_every_frame_at_its_time(screen):
+    with window("video", paced=True) as show:
+        start = time.monotonic()
+        for number in range(4):
+            frame = picture(90, 90, seconds=number / 5)
+            assert show(frame)
+            assert time.monotonic() - start >= number / 5
+        assert show(picture(90, 90, seconds=0.0, source="another"))
+
+
+@pytest.mark.timeout(60)
+def test_keys_go_to_the_collector_and_its_caption_follows(screen, tmp_path):
+    collector = Collector(tmp_path, Labels([]), "res10", (0.5, 0.5), by_key=True)
+    frame = picture(200, 300, 0, fps=None)
+    collector.see(frame, [predict(Face(20, 20, 90, 90, 0.9), "")])
+
+    def act():
+        screen.act(TITLE, "r")
+        while not list(tmp_path.rglob("*.png")):
+            pass
+        screen.act(TITLE, "u")
+        while list(tmp_path.rglob("*.png")):
+            pass
+        screen.act(TITLE, "q")
+
+    user = threading.Thread(target=act)
+    with closing(collector), window("image", collector) as show:
+        user.start()
+        assert show(frame) is False
+    user.join()
+    assert collector.saved == {"real": 0}
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
