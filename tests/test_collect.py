@@ -334,6 +334,7 @@ def test_nearly_the_same_view_is_not_saved_again(
     show(7, still)  # the same as before the other one
     assert len(crops_in(tmp_path)) == 2
     if by_key:  # the other class has no such view yet
+        clock[0] += 1
         collector.press(ord("f"))
         assert len(crops_in(tmp_path)) == 3
 

@@ -9,6 +9,7 @@ import train
 from pyimagesearch.collect import UNSURE_LIMIT, UNSURE_SECONDS
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
+from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.live import REOPEN_PAUSES
 
 import cv2
@@ -93,7 +94,7 @@ def test_every_command_of_readme_is_understood(command):
         f"every {GATHER.skip}th frame",
         f"dealt into {FOLDS} folds",
         f"{WORDS[BLOCKS]} blocks",
-        f"threshold of {DEMO.threshold[0]} ",
+        f"threshold of {THRESHOLD} ",
         f"opens camera {DEMO.input} ",
         f"averaged over {WORDS[DEMO.smooth]} (`--smooth`)",
         f"reopened {WORDS[len(REOPEN_PAUSES)]} times",
