@@ -21,9 +21,10 @@ import numpy as np
 
 ENOUGH = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two crops while a key is held down
-# Two crops that differ by less are one view: mean of their network inputs, in grey
-# levels. An unmoving face differs by 2 to 4 from frame to frame, as cameras are noisy.
-LEAST_DIFFERENCE = 5.0
+# Two crops are one view if their network inputs differ by less: the mean difference, as
+# a share of the input's standard deviation. An unmoving face differs by 0.05 from frame
+# to frame, crops of half a minute of a moving one by 0.14 to 0.5 (benchmarks/README.md).
+LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
 UNSURE_SECONDS = 0.5  # between two crops of one face that are kept without a key
@@ -194,7 +195,8 @@ class Collector:
     def _save(self, name: str, crop, frame: Frame, place: int, face: Face) -> None:
         view = shrink(crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
-        if any(np.abs(view - other).mean() < LEAST_DIFFERENCE for other in recent):
+        least = LEAST_DIFFERENCE * view.std()
+        if any(np.abs(view - other).mean() < least for other in recent):
             self.note("move a little: this view is saved already")
             return
         try:
