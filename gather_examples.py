@@ -23,7 +23,7 @@ from pathlib import Path
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
 from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder
+from pyimagesearch.crops import MANIFEST_NAME, CropFolder, usual_detector
 from pyimagesearch.faces import (
     DetectorPool,
     add_detector_flags,
@@ -113,9 +113,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    detectors = DetectorPool(args.detector, size=args.detector_size)
-    if args.detector.is_dir():
-        warn_of_other_detector(detectors.name)
+    wanted = usual_detector(args.output)
+    detectors = DetectorPool(args.detector, wanted, args.detector_size)
+    warn_of_other_detector(detectors.name, wanted)
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:

@@ -37,7 +37,6 @@ FIGURES = {
 }
 
 TUTORIAL = "-m benchmarks.tutorial"
-YUNET = "face_detector/face_detection_yunet_2023mar.onnx"
 # {data} is benchmarks/data, {out} an empty folder, {log} a file in it.
 GATHER = "-o {out}/crops -i {data}/"
 TRAIN = "-l {out}/le.pickle -p {out}/plot.png -d {data}/"
@@ -51,8 +50,8 @@ PARTS = {
     "gather": {
         title: {
             "tutorial": f"{TUTORIAL} gather {GATHER}{source}",
-            "res10": f"gather_examples.py {GATHER}{source}",
-            "YuNet": f"gather_examples.py {GATHER}{source} -d {YUNET}",
+            "res10": f"gather_examples.py {GATHER}{source} -d res10",
+            "YuNet": f"gather_examples.py {GATHER}{source} -d yunet",
         }
         for title, source in {
             "gather, 1080p video of 480 frames": "1080p.mp4",
@@ -75,9 +74,9 @@ PARTS = {
     "demo": {
         title: {
             "tutorial": f"{TUTORIAL} demo -m {{data}}/liveness.keras {DEMO}{source}",
-            "Keras, res10": f"{OUR_DEMO}{source} {KERAS}",
-            "ONNX, res10": f"{OUR_DEMO}{source} {ONNX}",
-            "ONNX, YuNet": f"{OUR_DEMO}{source} {ONNX} -d {YUNET}",
+            "Keras, res10": f"{OUR_DEMO}{source} {KERAS} -d res10",
+            "ONNX, res10": f"{OUR_DEMO}{source} {ONNX} -d res10",
+            "ONNX, YuNet": f"{OUR_DEMO}{source} {ONNX} -d yunet",
         }
         for title, source in {
             "demo, one face, 720p": "720p.mp4",

@@ -22,8 +22,9 @@ import numpy as np
 ENOUGH = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two crops while a key is held down
 # Two crops are one view if their network inputs differ by less: the mean difference, as
-# a share of the input's standard deviation. An unmoving face differs by 0.05 from frame
-# to frame, crops of half a minute of a moving one by 0.14 to 0.5 (benchmarks/README.md).
+# a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
+# the next; of a moving one, 8 % of neighbouring crops differ by less than this, and 1 %
+# of those ten crops apart.
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
@@ -33,10 +34,13 @@ UNSURE_LIMIT = 500  # in one run: an hour's work to sort, 20 MB
 
 
 def labels_of(dataset: Path) -> Labels:
-    """Say how a dataset's crops are cut, while no network says so: without classes."""
+    """Say how a dataset's crops are cut, while no network says so: without classes.
+
+    The detector is None if there are no crops.
+    """
     crops = [crop for own in find_crops(dataset).values() for crop in own]
     margin, detector = common_cut(crops)
-    return Labels([], margin, detector)
+    return Labels([], margin, detector if crops else None)
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:

@@ -5,7 +5,9 @@ import csv
 import io
 import sys
 from collections import Counter
-from functools import cache
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,10 +137,10 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
     return crops
 
 
-def read_manifest(folder: Path) -> dict[str, CropRecord | None]:
+def read_manifest(folder: Path, warns: bool = True) -> dict[str, CropRecord | None]:
     """Read a folder's crops.csv, if there is one, by the names of the crops' files.
 
-    A line that cannot be read gives None, and a warning.
+    A line that cannot be read gives None, and a warning unless not `warns`.
     """
     path, records = folder / MANIFEST_NAME, {}
     try:
@@ -155,7 +157,7 @@ def read_manifest(folder: Path) -> dict[str, CropRecord | None]:
     except csv.Error as error:
         raise UserError(f"{path}: not a list of crops: {error}") from None
     bad = [name for name, record in records.items() if record is None]
-    if bad:
+    if bad and warns:
         warn(f"{path}: ignored {count_of(len(bad), 'bad line')}, the first of {bad[0]}")
     return records
 
@@ -197,14 +199,9 @@ def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
     """
     read = read or cache(read_manifest)
     examples, detectors = {}, Counter()
-    for path in paths:
-        records = read(path.parent)
-        if path.name not in records:  # it may have been sorted into its class by hand
-            records = read(path.parent.parent / UNSURE)
-        record = records.get(path.name, CropRecord())
-        if record:
-            examples.setdefault(record.margin, path)
-            detectors[record.detector] += 1
+    for path, record in _look_up(paths, read):
+        examples.setdefault(record.margin, path)
+        detectors[record.detector] += 1
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
         raise UserError(
@@ -219,3 +216,28 @@ def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
     if not paths:
         return CropRecord().margin, CropRecord().detector
     return next(iter(examples)), detectors.most_common(1)[0][0]
+
+
+def usual_detector(folder: Path) -> str | None:
+    """Name the detector that cut most crops of a folder, or of the folders beside it.
+
+    None if there are no crops. Of the folders beside it, those with a crops.csv count:
+    images in others may be anything.
+    """
+    crops = find_files(folder, IMAGE_SUFFIXES)
+    if not crops:
+        for manifest in folder.parent.glob(f"*/{MANIFEST_NAME}"):
+            crops += find_files(manifest.parent, IMAGE_SUFFIXES)
+    read, detectors = cache(partial(read_manifest, warns=False)), Counter()
+    with suppress(UserError, OSError):  # CropFolder reports the folder's own
+        detectors.update(record.detector for _, record in _look_up(crops, read))
+    return max(detectors, key=detectors.get, default=None)
+
+
+def _look_up(paths: list[Path], read) -> Iterator[tuple[Path, CropRecord]]:
+    for path in paths:
+        records = read(path.parent)
+        if path.name not in records:  # it may have been sorted into its class by hand
+            records = read(path.parent.parent / UNSURE)
+        if record := records.get(path.name, CropRecord()):
+            yield path, record

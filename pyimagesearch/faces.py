@@ -1,8 +1,8 @@
 """Find faces in frames, cut them out, and turn the crops into network input.
 
-Both face detectors are run by OpenCV. res10 is the tutorial's (an SSD on a ResNet-10
-body, in Caffe's format). YuNet takes a tenth of its time, finds smaller faces, and also
-runs on OpenCV 5.
+Both face detectors are run by OpenCV. YuNet is the default. res10 is the tutorial's (an
+SSD on a ResNet-10 body, in Caffe's format); it takes ten times as long, and OpenCV 5
+cannot read it.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pyimagesearch.frames import Frame, map_ahead
 import cv2
 import numpy as np
 
+FOLDER = Path("face_detector")  # where the detectors' files are by default
 WIDTH, HEIGHT = 32, 32  # the tutorial's network input, in pixels
 # Half of WIDTH: in a smaller face, most of the input would be interpolated.
 MIN_SIDE = 16
@@ -134,18 +135,18 @@ class YuNet:
 
 
 def load_detector(
-    path: Path, wanted: str = Res10.NAME, size: int | None = None
+    path: Path, wanted: str | None = None, size: int | None = None
 ) -> Res10 | YuNet:
     """Load the face detector of a folder, or the one that a file belongs to.
 
-    `wanted` is preferred if a folder has both; `size` is YuNet's. A file that is
-    missing, not the published one, or unknown to this OpenCV is a UserError.
+    If a folder has both, it is the one `wanted`, or YuNet; `size` is YuNet's. A file
+    that is missing, not the published one, or unknown to this OpenCV is a UserError.
     """
     kind = choose_detector(path, wanted)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise UserError(
-            f"{path}: OpenCV {cv2.__version__} cannot read it: name the folder, for "
-            'YuNet, or run: pip install "opencv-python>=4.13,<5"'
+            f"{path}: OpenCV {cv2.__version__} cannot read it: use --detector yunet, "
+            'or run: pip install "opencv-python>=4.13,<5"'
         )
     folder = path.parent if path.name in kind.FILES else path
     contents = []
@@ -165,12 +166,12 @@ def load_detector(
     return kind(*contents, size=size)
 
 
-def choose_detector(path: Path, wanted: str = Res10.NAME) -> type[Res10 | YuNet]:
+def choose_detector(path: Path, wanted: str | None = None) -> type[Res10 | YuNet]:
     """Choose the detector that `load_detector` loads."""
-    for kind in (Res10, YuNet):
+    for kind in (YuNet, Res10):
         if path.name in kind.FILES:
             return kind
-    kinds = [Res10, YuNet] if hasattr(cv2.dnn, "readNetFromCaffe") else [YuNet]
+    kinds = [YuNet, Res10] if hasattr(cv2.dnn, "readNetFromCaffe") else [YuNet]
     kinds.sort(key=lambda kind: wanted != kind.NAME)
     for kind in kinds:
         if any((path / name).is_file() for name in kind.FILES):
@@ -178,23 +179,32 @@ def choose_detector(path: Path, wanted: str = Res10.NAME) -> type[Res10 | YuNet]
     return kinds[0]
 
 
-def warn_of_other_detector(name: str, wanted: str = Res10.NAME) -> None:
-    """Warn if another detector finds the faces than the one that was wanted."""
-    if name != wanted:
+def warn_of_other_detector(name: str, wanted: str | None) -> None:
+    """Warn if another detector finds the faces than the one that was wanted, if any."""
+    if wanted and name != wanted:
         warn(f"faces are found by {name} instead of {wanted}; results may differ")
+
+
+def parse_detector(text: str) -> Path:
+    """Parse the name of a detector in FOLDER, or a path; for argparse."""
+    files = {kind.NAME.lower(): next(iter(kind.FILES)) for kind in (YuNet, Res10)}
+    name = files.get(text.lower())
+    return FOLDER / name if name and not Path(text).exists() else path(text)
 
 
 def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of a command that finds faces."""
     add = parser.add_argument
-    what = "folder of the face detectors, or the file of one (default: %(default)s)"
-    default = Path("face_detector")
-    add("-d", "--detector", type=path, default=default, metavar="FOLDER", help=what)
+    what = "face detector: yunet, res10 (the tutorial's), the path of its file, or a "
+    what += "folder of both, from which the one of the crops or of the training is "
+    what += "used, otherwise YuNet; a path wins over a name (default: %(default)s)"
+    kind = {"type": parse_detector, "default": FOLDER, "metavar": "DETECTOR"}
+    add("-d", "--detector", **kind, help=what)
     what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
     what += f"{YuNet.SIZE})"
     add("--detector-size", type=side_int, metavar="N", help=what)
     what = "ignore detections that are not above this confidence, 0 to 1 (default: "
-    what += f"{Res10.CONFIDENCE}, or {YuNet.CONFIDENCE} with YuNet)"
+    what += f"{YuNet.CONFIDENCE}, or {Res10.CONFIDENCE} with res10)"
     add("-c", "--confidence", type=fraction, metavar="P", help=what)
 
 
@@ -205,7 +215,7 @@ class DetectorPool:
     `name` is "res10" or "YuNet".
     """
 
-    def __init__(self, path: Path, wanted: str = Res10.NAME, size: int | None = None):
+    def __init__(self, path: Path, wanted: str | None = None, size: int | None = None):
         self._path, self._wanted, self._size = path, wanted, size
         first = self._load()
         self._free = [first]

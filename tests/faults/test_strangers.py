@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from pyimagesearch.console import UserError
-from pyimagesearch.faces import load_detector
+from pyimagesearch.faces import Res10, YuNet, load_detector
 from pyimagesearch.labels import load_labels
 from pyimagesearch.models import load_classifier, load_network
 
@@ -298,16 +298,15 @@ def test_damaged_models_are_read_or_refused(kind, trained, hdf5, tmp_path):
         assert peak < 1_500_000
 
 
-@pytest.mark.parametrize(
-    "name", ["deploy.prototxt", "res10_300x300_ssd_iter_140000.caffemodel"]
-)
+@pytest.mark.parametrize("name", [*YuNet.FILES, *Res10.FILES])
 def test_a_damaged_detector_never_reaches_opencv(
     name, detector_folder, tmp_path, monkeypatch
 ):
     for path in detector_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     load_detector(tmp_path)
-    monkeypatch.setattr(cv2.dnn, "readNetFromCaffe", None)
+    monkeypatch.setattr(cv2.dnn, "readNetFromCaffe", None, raising=False)
+    monkeypatch.setattr(cv2, "FaceDetectorYN", None)
     content = (tmp_path / name).read_bytes()
     for seed in tries(20, 2000):
         damaged = mutate(content, seed)
@@ -315,4 +314,4 @@ def test_a_damaged_detector_never_reaches_opencv(
             continue
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(UserError, match=f"{name} is damaged or another file"):
-            load_detector(tmp_path)
+            load_detector(tmp_path / name)
