@@ -50,7 +50,7 @@ def read_help(name, capsys):
 
 
 def test_readme_is_short():
-    assert len(LINES) <= 250
+    assert len(LINES) <= 260
     assert [line for line in LINES if len(line) > 110] == []
 
 
@@ -113,7 +113,8 @@ def test_readme_and_the_makefile_do_the_same_demo():
     wanted = [shlex.split(step.replace("--no-display", "")) for step in steps]
     assert len(wanted) == 4
     block = [shlex.split(c)[1:] for c in COMMANDS if c.startswith(".venv/bin/python ")]
-    assert [words for words in block if words[0].endswith(".py")] == wanted
+    block = [words for words in block if words[0].endswith(".py")]
+    assert block[1:] == wanted  # the first one is the way with a webcam
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)`", README))))
