@@ -50,7 +50,10 @@ def load_dataset(
     """
     info("loading images...")
     if not folder.is_dir():
-        raise UserError(f"no dataset {folder}; run gather_examples.py first")
+        raise UserError(
+            f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
+            f"--collect {folder}, first"
+        )
     files = [path for path in find_files(folder) if path.name != MANIFEST_NAME]
     unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
     if unsure:

@@ -1,12 +1,15 @@
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pyimagesearch
 from pyimagesearch.console import (
     UserError,
+    command_line,
     count_of,
     exit_status,
     fraction,
@@ -229,3 +232,22 @@ def test_what_stdout_and_stderr_cannot_show_is_escaped():
         assert done.stdout == f"[INFO] {name}\n{name}\n"
         assert done.stderr == f"[WARN] {name}\n[ERROR] {name}\n"
         assert done.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "it's"])
+def test_a_command_line_runs_the_script_from_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = command_line("train.py", "--dataset", name)
+    done = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert done.stderr.startswith(f"[ERROR] no dataset {name}; run gather_examples")
+
+
+def test_a_command_line_is_as_short_as_it_may_be(monkeypatch):
+    project = Path(pyimagesearch.__file__).parent.parent
+    monkeypatch.chdir(project)
+    python = project / ".venv" / "bin" / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert command_line("train.py") == ".venv/bin/python train.py"
+    monkeypatch.setattr(shutil, "which", lambda name: str(python))  # activated
+    assert command_line("train.py", "-d", "a b") == "python train.py -d 'a b'"
