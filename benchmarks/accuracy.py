@@ -77,15 +77,15 @@ def run(args: argparse.Namespace) -> None:
     if args.crops:
         places = np.linspace(0, len(dataset.labels) - 1, args.crops)
         dataset = dataset.subset(np.unique(places.round().astype(int)))
-    cases = make_folds(dataset, args)
+    recipe, cases = train.RECIPES[args.recipe], make_folds(dataset, args)
     print("\n| held out | accuracy at 0.5, %: mean | worst | ACER, % | EER, % |")
     print("|---" * 5 + "|")
     for name, folds in cases.items():
-        jobs, steps = [], 0
-        for seed, fold in enumerate(folds):
-            recipe = train.with_enough_steps(train.RECIPES[args.recipe], fold)
-            jobs.append(partial(measure, dataset, fold, recipe, seed))
-            steps += recipe.epochs * train.count_steps(recipe, fold)
+        jobs = [
+            partial(measure, dataset, fold, recipe, seed)
+            for seed, fold in enumerate(folds)
+        ]
+        steps = recipe.epochs * sum(train.count_steps(recipe, fold) for fold in folds)
         accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
         cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]
         cells += [format_runs(acer), format_runs(eer)]

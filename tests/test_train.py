@@ -310,10 +310,11 @@ def test_one_fold_learns_no_crop_that_it_is_measured_on(films, run, monkeypatch)
     [
         (["--epochs", 2], 2, 2 * 5),
         (["--epochs", 2, "--recipe", "tutorial"], 2, 2 * 10),
-        ([], 120, 600),
+        (["--recipe", "tutorial"], 50, 50 * 10),
+        ([], 20, 20 * 30),
     ],
 )
-def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
+def test_an_epoch_of_few_crops_has_30_batches_unless_epochs_are_named(
     options, epochs, steps, films, run, monkeypatch
 ):
     seen = []
@@ -328,22 +329,48 @@ def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
     assert (count, count * per_epoch) == (epochs, steps)
 
 
-def test_folds_see_their_crops_as_often_as_the_final_network_or_more_often(
-    films, run, monkeypatch
+def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
+    films, run, tmp_path, monkeypatch
 ):
     train_network, seen = train.train_network, {}
 
     def watch(dataset, fold, recipe, *arguments):
-        seen[len(fold.train)] = recipe.epochs
+        seen[len(fold.train)] = recipe.epochs, train.count_steps(recipe, fold)
         recipe = recipe._replace(epochs=1)
         return train_network(dataset, fold, recipe, *arguments)
 
     monkeypatch.setattr(train, "train_network", watch)
-    assert run(films, "--folds", 4)[0] == 0
-    assert seen == {80: 120, 60: 120}  # of 5 and 4 steps: 600 and 480
-    seen.clear()
-    assert run(films, "--folds", 2)[0] == 0
-    assert seen == {80: 120, 40: 134}  # of 5 and 3 steps: 600 and 402
+    status, out, _ = run(films, "--folds", 4, "--report", tmp_path / "r.json")
+    assert status == 0
+    assert "training network for 20 epochs" in out
+    assert seen == {80: (20, 30), 60: (20, 20)}
+    recipe = json.loads((tmp_path / "r.json").read_text())["recipe"]
+    assert (recipe["epochs"], recipe["min_batches"]) == (20, 30)
+
+
+def test_more_crops_than_30_batches_are_learnt_once_in_an_epoch():
+    for crops, steps in ((2, 30), (480, 30), (481, 31), (4000, 250)):
+        fold = Fold(np.arange(crops), np.arange(0))
+        assert train.count_steps(train.RECIPES["steady"], fold) == steps
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_the_progress_bar_is_full_at_the_end(folds, films, run, monkeypatch):
+    class Bar(InterruptingBar):
+        def __init__(self):
+            super().__init__(monkeypatch, None, None)
+            monkeypatch.setattr(training, "tqdm", self.open)
+
+        def open(self, total, **_options):
+            self.total = total
+            return self
+
+    bar = Bar()
+    short = train.RECIPES["steady"]._replace(epochs=1, min_batches=9)
+    monkeypatch.setitem(train.RECIPES, "steady", short)
+    assert run(films, "--folds", folds)[0] == 0
+    assert bar.count == ([9] if folds == 1 else [9, 6, 6])
+    assert bar.total == sum(bar.count)
 
 
 class InterruptingBar:
