@@ -494,7 +494,7 @@ def test_ctrl_c_in_a_later_fold_keeps_the_whole_network_and_the_figures_so_far(
     assert status == 130
     assert "keeping the network as it is" not in out
     assert "interrupted: 2 of 3 folds are not in the figures" in error
-    assert re.search(r"^real: .* in 1\d crops: ", out, re.MULTILINE)
+    assert "precision    recall" in out
     assert yesterdays() == []
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["interrupted"] is True
