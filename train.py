@@ -44,8 +44,8 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    # Of an epoch, in which few crops come several times; in a fold, 2/3 of it. Fewer
-    # steps are not enough, and many short epochs take longer.
+    # Of an epoch, in which few crops come several times: they need as many steps as
+    # many do, and short epochs cost time. In a fold, 2/3 of it.
     min_batches: int
     batch_size: int
     learning_rate: float  # of Adam, at the start
