@@ -44,7 +44,9 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    min_steps: int  # more epochs if they have fewer steps; in a fold, 2/3 of it
+    # Of an epoch, in which few crops come several times: they need as many steps as
+    # many do, and short epochs cost time. In a fold, 2/3 of it.
+    min_batches: int
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate: constant, cosine or inverse time
@@ -55,7 +57,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
-    "steady": Recipe(20, 600, 16, 1e-3, "cosine", True, True, True),
+    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True),
     "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False),
 }
 
@@ -125,13 +127,7 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
 
 def count_steps(recipe: Recipe, fold: Fold) -> int:
     """Count the steps of an epoch."""
-    return math.ceil(len(fold.train) / recipe.batch_size)
-
-
-def with_enough_steps(recipe: Recipe, fold: Fold) -> Recipe:
-    """Raise the epochs of a recipe to those that `min_steps` takes."""
-    epochs = math.ceil(recipe.min_steps / count_steps(recipe, fold))
-    return recipe._replace(epochs=max(recipe.epochs, epochs))
+    return max(recipe.min_batches, math.ceil(len(fold.train) / recipe.batch_size))
 
 
 def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
@@ -162,13 +158,11 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     info("compiling model...")
     everything = Fold(np.arange(len(dataset.labels)), np.arange(0))
     first, *others = [everything, *folds] if len(folds) > 1 else folds
-    plans = [(first, with_enough_steps(recipe, first))]
-    # Folds see their crops as often as the final network, or more often.
-    other = plans[0][1]._replace(min_steps=recipe.min_steps * 2 // 3)
-    plans += [(fold, with_enough_steps(other, fold)) for fold in others]
+    shorter = recipe._replace(min_batches=recipe.min_batches * 2 // 3)
+    plans = [(first, recipe), *((fold, shorter) for fold in others)]
     jobs = [partial(train_network, dataset, *plan, args.seed) for plan in plans]
-    steps = sum(own.epochs * count_steps(own, fold) for fold, own in plans)
-    info(f"training network for {count_of(plans[0][1].epochs, 'epoch')}...")
+    steps = recipe.epochs * sum(count_steps(own, fold) for fold, own in plans)
+    info(f"training network for {count_of(recipe.epochs, 'epoch')}...")
     if others:
         info(f"and {len(others)} more for cross-validation, each without a fold...")
     with closing(training.run_in_threads(jobs, steps)) as results:
@@ -188,7 +182,7 @@ def run_training(args: argparse.Namespace) -> None:
     """Train, save and evaluate."""
     recipe = RECIPES[args.recipe]
     if args.epochs:
-        recipe = recipe._replace(epochs=args.epochs, min_steps=0)
+        recipe = recipe._replace(epochs=args.epochs, min_batches=0)
     dataset = load_dataset(args.dataset)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     start = time.perf_counter()
@@ -252,8 +246,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops (default: {steady.epochs}, or as many as make "
-    what += f"{steady.min_steps} steps; {tutorial.epochs} with --recipe tutorial)"
+    what = f"passes over the crops (default: {steady.epochs} of {steady.min_batches} "
+    what += f"batches or more; {tutorial.epochs} with --recipe tutorial)"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=seed_int, metavar="N", help=what)

@@ -2,11 +2,14 @@
 
     python -m benchmarks.accuracy --dataset FOLDER --seeds 20 --crops 311
     python -m benchmarks.accuracy --dataset FOLDER --split place --own 0 2 4 8 16
+    python -m benchmarks.accuracy --dataset FOLDER --seeds 12 --learn 16
 
 trains a network for each seed and prints how well it classifies the crops that were
 held out, as a Markdown table. --split random holds out a quarter of the crops. --split
 place holds out each person or place in turn, as the names of the videos tell them;
 with --own, the first K crops of each class of that place are learnt nevertheless.
+--learn K learns K crops of each class, others with each seed, and measures all others;
+with --split place, the K are of one place.
 """
 
 import argparse
@@ -30,12 +33,18 @@ GAP = 8  # crops in between that are left out, as they were filmed a moment late
 
 def make_folds(dataset: Dataset, args: argparse.Namespace) -> dict[str, list[Fold]]:
     """Return one fold for each seed, by what is held out."""
+    if args.split == "random" and args.learn:
+        return {f"all but {args.learn} of each class": learn_few(dataset, True, args)}
     if args.split == "random":
         folds = [split_random(dataset.labels, seed) for seed in range(args.seeds)]
         return {"a quarter at random": folds}
     folds, classes = {}, set(dataset.labels)
     places = persons_of(dataset.labels, dataset.sources, dataset.frames)
     for place in np.unique(places).tolist():
+        if args.learn:
+            name = f"all but {args.learn} of each class of {place}"
+            folds[name] = learn_few(dataset, places == place, args)
+            continue
         for own in args.own or [None]:
             fold = hold_out(dataset.labels, places == place, own)
             if set(dataset.labels[fold.test]) != classes:
@@ -53,6 +62,20 @@ def hold_out(labels: np.ndarray, is_held_out: np.ndarray, own: int | None) -> Fo
         learnt.append(crops[: own or 0])
         measured.append(crops if own is None else crops[MOST_OWN + GAP :])
     return Fold(np.sort(np.concatenate(learnt)), np.sort(np.concatenate(measured)))
+
+
+def learn_few(dataset: Dataset, may_learn, args: argparse.Namespace) -> list[Fold]:
+    """Learn a few crops of each class, spread over those that may be learnt."""
+    folds, everything = [], np.arange(len(dataset.labels))
+    for seed in range(args.seeds):
+        rng, learnt = np.random.default_rng(seed), []
+        for label in np.unique(dataset.labels):
+            crops = np.flatnonzero(may_learn & (dataset.labels == label))
+            if len(crops) <= args.learn:
+                raise UserError(f"{args.dataset}: {label} has too few crops")
+            learnt += [rng.choice(p) for p in np.array_split(crops, args.learn)]
+        folds.append(Fold(np.sort(learnt), np.setdiff1d(everything, learnt)))
+    return folds
 
 
 def measure(dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
@@ -77,15 +100,15 @@ def run(args: argparse.Namespace) -> None:
     if args.crops:
         places = np.linspace(0, len(dataset.labels) - 1, args.crops)
         dataset = dataset.subset(np.unique(places.round().astype(int)))
-    cases = make_folds(dataset, args)
+    recipe, cases = train.RECIPES[args.recipe], make_folds(dataset, args)
     print("\n| held out | accuracy at 0.5, %: mean | worst | ACER, % | EER, % |")
     print("|---" * 5 + "|")
     for name, folds in cases.items():
-        jobs, steps = [], 0
-        for seed, fold in enumerate(folds):
-            recipe = train.with_enough_steps(train.RECIPES[args.recipe], fold)
-            jobs.append(partial(measure, dataset, fold, recipe, seed))
-            steps += recipe.epochs * train.count_steps(recipe, fold)
+        jobs = [
+            partial(measure, dataset, fold, recipe, seed)
+            for seed, fold in enumerate(folds)
+        ]
+        steps = recipe.epochs * sum(train.count_steps(recipe, fold) for fold in folds)
         accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
         cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]
         cells += [format_runs(acer), format_runs(eer)]
@@ -102,10 +125,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--crops", type=positive_int, metavar="N", help="take N, evenly spread")
     counts = {"type": int, "nargs": "+", "choices": range(MOST_OWN + 1)}
     add("--own", **counts, metavar="K", help="with --split place: how many to learn")
+    what = "learn K crops of each class, measure the others"
+    add("--learn", type=positive_int, metavar="K", help=what)
     add("--recipe", choices=list(train.RECIPES), default="steady")
     args = parser.parse_args(argv)
     if args.own and args.split == "random":
         parser.error("--own needs --split place")
+    if args.own and args.learn:
+        parser.error("--own and --learn do not go together")
     return exit_status(run, args)
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from pyimagesearch.plots import plot_report
 import numpy as np
 from sklearn.metrics import classification_report
 
+ENOUGH = 20  # crops of each class; of fewer, one error is more than 5 %
 PACKAGES = ("numpy", "opencv-python", "tensorflow", "keras", "scikit-learn")
 
 
@@ -118,7 +120,8 @@ def measure(
 ) -> tuple[dict, np.ndarray | None]:
     """Compute and print the figures of n crops from their probabilities, (n, classes).
 
-    `threshold`, that of the training, is used beside THRESHOLD.
+    `threshold`, that of the training, is used beside THRESHOLD. If a class has fewer
+    than ENOUGH crops, only its errors and those of the others are printed.
 
     Returns
     -------
@@ -129,10 +132,12 @@ def measure(
         Probability of bona fide of each crop, if the network gives it.
     """
     truth, report = dataset.labels, {}
+    enough = min(Counter(truth).values()) >= ENOUGH
     if set(truth) <= set(classes):
         predicted = np.array(classes)[probabilities.argmax(axis=1)]
         options = {"labels": classes, "zero_division": 0}
-        print(classification_report(truth, predicted, **options))
+        if enough:
+            print(classification_report(truth, predicted, **options))
         report["classification_report"] = classification_report(
             truth, predicted, **options, output_dict=True
         )
@@ -141,13 +146,14 @@ def measure(
         return report, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
     report["evaluation"] = evaluate(scores, truth, dataset.sources, THRESHOLD)
-    print(format_evaluation(report["evaluation"], "chosen beforehand"))
+    texts = [format_evaluation(report["evaluation"], "chosen beforehand")]
     if threshold not in (None, THRESHOLD):
         at_own = evaluate(scores, truth, dataset.sources, threshold)
         report["evaluation_at_development_threshold"] = at_own
-        print()
         chosen = "chosen on the held-out crops of the training"
-        print(format_evaluation(at_own, chosen, with_ranking=False))
+        texts.append(format_evaluation(at_own, chosen, with_ranking=False))
+    few = format_few(report["evaluation"]["frames"])
+    print("\n\n".join(texts) if enough else few)
     return report, scores
 
 
@@ -212,10 +218,35 @@ def _format_points(figures: dict) -> Iterator[str]:
             yield f"{point} is reached at no threshold"
 
 
-def _percent(share: float) -> str:
-    """Format a share with one decimal, or as many as tell it from 0 and 100 %."""
+def format_few(figures: dict) -> str:
+    """Say what the frames' figures of `metrics.evaluate` tell if crops are few.
+
+    For each class, that is how many errors there were, and Wilson's interval.
+    """
+    rates = {BONA_FIDE: figures["bpcer"], **figures["apcer"]}
+    rates = {name: rate for name, rate in rates.items() if rate["n"]}
+    lines = [f"at the threshold {THRESHOLD:g}, chosen beforehand:"]
+    for name, rate in rates.items():
+        low, high = (_percent(share, 0) for share in rate["interval"])
+        errors = count_of(rate["errors"], "error") if rate["errors"] else "no error"
+        possible = f"{low} to {high}" if rate["errors"] else f"up to {high}"
+        crops = count_of(rate["n"], "crop")
+        lines.append(f"{name}: {errors} in {crops}: {possible} is possible")
+    few = [name for name, rate in rates.items() if rate["n"] < ENOUGH]
+    lines.append(
+        f"too few crops of {' and '.join(few)} for rates and thresholds: gather at "
+        f"least {ENOUGH} of each class, in other places and of other persons; "
+        "--evaluate on other footage tells more"
+    )
+    return "\n".join(lines)
+
+
+def _percent(share: float, decimals: int = 1) -> str:
+    """Format a share with these decimals, or as many as tell it from 0 and 100 %."""
     margin = 100 * min(share, 1 - share)
-    return f"{share:.{max(1, -math.floor(math.log10(margin))) if margin > 0 else 1}%}"
+    if margin > 0:
+        decimals = max(decimals, -math.floor(math.log10(margin)))
+    return f"{share:.{decimals}%}"
 
 
 def _format_rate(name: str, rate: dict) -> list[str]:

@@ -3,7 +3,7 @@ import re
 
 import gather_examples
 import train
-from pyimagesearch.evaluation import format_evaluation
+from pyimagesearch.evaluation import format_evaluation, format_few, measure
 from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.metrics import apcer, bpcer, evaluate
 from pyimagesearch.names import BONA_FIDE
@@ -11,6 +11,7 @@ from pyimagesearch.names import BONA_FIDE
 import cv2
 import numpy as np
 import pytest
+from datasets import make_dataset
 
 
 def random_evaluation(seed, attacks=120, bona_fides=30):
@@ -132,6 +133,61 @@ def test_rates_and_intervals_keep_the_decimals_that_tell_them_from_0_and_100_per
     )
 
 
+@pytest.mark.parametrize(
+    ("errors", "n", "expected"),
+    # Wilson's, by hand: (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n), z = 1.96
+    [
+        (0, 1, "no error in 1 crop: up to 79%"),
+        (0, 8, "no error in 8 crops: up to 32%"),
+        (1, 8, "1 error in 8 crops: 2% to 47%"),
+        (8, 8, "8 errors in 8 crops: 68% to 100%"),
+        (2, 19, "2 errors in 19 crops: 3% to 31%"),
+        (0, 500, "no error in 500 crops: up to 0.8%"),
+    ],
+)
+def test_of_few_crops_is_said_how_many_errors_are_possible(errors, n, expected):
+    scores = np.r_[np.full(errors, 0.9), np.full(n - errors, 0.1), np.full(8, 0.8)]
+    labels = np.array(["fake"] * n + [BONA_FIDE] * 8)
+    text = format_few(evaluate(scores, labels, labels, 0.5)["frames"])
+    head, real, fake, last = text.splitlines()
+    assert head == "at the threshold 0.5, chosen beforehand:"
+    assert real == "real: no error in 8 crops: up to 32% is possible"
+    assert fake == f"fake: {expected} is possible"
+    few = "real and fake" if n < 20 else "real"
+    assert last.startswith(f"too few crops of {few} for rates and thresholds: gather")
+
+
+@pytest.mark.parametrize(
+    ("counts", "few"),
+    [
+        ({"real": 20, "print": 20, "replay": 30}, None),
+        ({"real": 19, "print": 20}, "real"),
+        ({"real": 60, "print": 19, "replay": 40}, "print"),
+        ({"real": 3, "print": 2, "replay": 40}, "real and print"),
+        ({"print": 3, "replay": 40}, "print"),
+        ({"real": 5}, "real"),
+    ],
+)
+def test_rates_are_printed_if_every_class_that_is_measured_has_20_crops(
+    counts, few, capsys
+):
+    labels = np.repeat([*counts], [*counts.values()])
+    data = make_dataset(labels, labels, np.arange(len(labels)))
+    classes = ["print", "real", "replay"]
+    probabilities = (labels[:, None] == classes) * 0.8 + 0.1
+    report, _ = measure(probabilities, classes, data, threshold=0.7)
+    out = capsys.readouterr().out
+    for word in ("precision", "chosen on the held-out", "EER", "--threshold"):
+        assert (word in out) is (few is None)
+    assert ("is possible" in out) is (few is not None)
+    if few:
+        assert f"too few crops of {few} for rates" in out
+    for name, n in counts.items():
+        assert (f"{name}: no error in {n} crops" in out) is (few is not None)
+    names = ["classification_report", "evaluation"]
+    assert [*report] == [*names, "evaluation_at_development_threshold"]
+
+
 class TestEvaluate:
     """`train.py --evaluate`: yesterday's network, or somebody else's crops."""
 
@@ -183,9 +239,11 @@ class TestEvaluate:
                 (folder / crop.name).write_bytes(crop.read_bytes())
         assert self.evaluate(trained, tmp_path / "more", "-p", tmp_path / "p.png") == 0
         out = capsys.readouterr().out
-        assert "APCER  print" in out
-        assert "APCER  replay" in out
-        assert "ACER  " not in out.replace("APCER", "")
+        assert "too few crops of print and replay for" in out
+        assert re.findall(r"^(\w+): .* in 8 crops:", out, re.MULTILINE) == [
+            "print",
+            "replay",
+        ]
 
     def test_a_network_without_real_has_no_figures_for_attacks(
         self, trained, dataset, tmp_path, capsys

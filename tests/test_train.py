@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -46,15 +47,12 @@ def copy_crops(dataset, folder, labels=("real", "fake"), most=8):
     return folder
 
 
-def accuracy(out):
-    return float(next(x for x in out.splitlines() if "accuracy" in x).split()[1])
-
-
 @pytest.mark.parametrize("split", ["video", "random"])
-def test_it_learns_to_tell_the_sample_apart(split, dataset, run):
-    status, out, _ = run(dataset, "--split", split, "--folds", 1, "--epochs", 20)
-    assert status == 0
-    assert accuracy(out) >= 0.95
+def test_it_learns_to_tell_the_sample_apart(split, dataset, run, tmp_path):
+    options = ["--split", split, "--folds", 1, "--epochs", 20]
+    assert run(dataset, *options, "--report", tmp_path / "r.json")[0] == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["classification_report"]["accuracy"] >= 0.95
 
 
 def test_the_tutorials_recipe_is_one_switch(dataset, run, tmp_path):
@@ -104,7 +102,7 @@ def test_live_is_real_and_trained_as_such(dataset, run, tmp_path):
     (folder / "real").rename(folder / "Live")
     status, out, _ = run(folder, *QUICK)
     assert status == 0
-    assert "APCER  fake" in out
+    assert "\nreal: " in out
     assert load_labels(tmp_path / "le.pickle").classes == ["fake", "real"]
 
 
@@ -183,8 +181,7 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     assert status == 0
     assert "60 images of fake, 1 source" in out
     assert "60 images of real, 1 source" in out
-    assert "precision    recall" in out
-    assert "APCER  fake" in out
+    assert re.search(r"^fake: .* in 15 crops: .* possible$", out, re.MULTILINE)
     labels = load_labels(tmp_path / "le.pickle")
     assert labels.classes == ["fake", "real"]
     assert labels.margin == 0
@@ -212,6 +209,22 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     assert report["classification_report"]["real"]["support"] == 15
     assert {"python", "tensorflow", "keras", "numpy"} <= set(report["versions"])
     assert min(report["seconds"].values()) > 0
+
+
+def test_of_eight_crops_of_each_class_is_said_what_can_be_known(dataset, run, tmp_path):
+    folder, report = copy_crops(dataset, tmp_path / "data"), tmp_path / "r.json"
+    status, out, _ = run(folder, "--report", report)
+    assert status == 0
+    for label in ("real", "fake"):
+        assert f"\n{label}: no error in 8 crops: up to 32% is possible\n" in out
+    assert "too few crops of real and fake for rates and thresholds: gather at" in out
+    for word in ("precision", "EER", "APCER", "--threshold"):
+        assert word not in out
+    figures = json.loads(report.read_text())
+    assert figures["classification_report"]["accuracy"] == 1
+    frames = figures["evaluation"]["frames"]
+    assert frames["eer"] == 0
+    assert load_labels(tmp_path / "le.pickle").threshold == frames["eer_threshold"]
 
 
 class Spy:
@@ -310,10 +323,11 @@ def test_one_fold_learns_no_crop_that_it_is_measured_on(films, run, monkeypatch)
     [
         (["--epochs", 2], 2, 2 * 5),
         (["--epochs", 2, "--recipe", "tutorial"], 2, 2 * 10),
-        ([], 120, 600),
+        (["--recipe", "tutorial"], 50, 50 * 10),
+        ([], 20, 20 * 30),
     ],
 )
-def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
+def test_an_epoch_of_few_crops_has_30_batches_unless_epochs_are_named(
     options, epochs, steps, films, run, monkeypatch
 ):
     seen = []
@@ -328,22 +342,48 @@ def test_few_crops_are_learnt_for_as_many_steps_as_many_unless_epochs_are_named(
     assert (count, count * per_epoch) == (epochs, steps)
 
 
-def test_folds_see_their_crops_as_often_as_the_final_network_or_more_often(
-    films, run, monkeypatch
+def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
+    films, run, tmp_path, monkeypatch
 ):
     train_network, seen = train.train_network, {}
 
     def watch(dataset, fold, recipe, *arguments):
-        seen[len(fold.train)] = recipe.epochs
+        seen[len(fold.train)] = recipe.epochs, train.count_steps(recipe, fold)
         recipe = recipe._replace(epochs=1)
         return train_network(dataset, fold, recipe, *arguments)
 
     monkeypatch.setattr(train, "train_network", watch)
-    assert run(films, "--folds", 4)[0] == 0
-    assert seen == {80: 120, 60: 120}  # of 5 and 4 steps: 600 and 480
-    seen.clear()
-    assert run(films, "--folds", 2)[0] == 0
-    assert seen == {80: 120, 40: 134}  # of 5 and 3 steps: 600 and 402
+    status, out, _ = run(films, "--folds", 4, "--report", tmp_path / "r.json")
+    assert status == 0
+    assert "training network for 20 epochs" in out
+    assert seen == {80: (20, 30), 60: (20, 20)}
+    recipe = json.loads((tmp_path / "r.json").read_text())["recipe"]
+    assert (recipe["epochs"], recipe["min_batches"]) == (20, 30)
+
+
+def test_more_crops_than_30_batches_are_learnt_once_in_an_epoch():
+    for crops, steps in ((2, 30), (480, 30), (481, 31), (4000, 250)):
+        fold = Fold(np.arange(crops), np.arange(0))
+        assert train.count_steps(train.RECIPES["steady"], fold) == steps
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_the_progress_bar_is_full_at_the_end(folds, films, run, monkeypatch):
+    class Bar(InterruptingBar):
+        def __init__(self):
+            super().__init__(monkeypatch, None, None)
+            monkeypatch.setattr(training, "tqdm", self.open)
+
+        def open(self, total, **_options):
+            self.total = total
+            return self
+
+    bar = Bar()
+    short = train.RECIPES["steady"]._replace(epochs=1, min_batches=9)
+    monkeypatch.setitem(train.RECIPES, "steady", short)
+    assert run(films, "--folds", folds)[0] == 0
+    assert bar.count == ([9] if folds == 1 else [9, 6, 6])
+    assert bar.total == sum(bar.count)
 
 
 class InterruptingBar:
@@ -421,7 +461,7 @@ def test_ctrl_c_later_keeps_the_network_and_its_figures(
     assert status == 130
     assert "[INFO] interrupted" in error
     assert "interrupted in epoch 3; keeping the network as it is" in out
-    assert "precision    recall" in out
+    assert "in 10 crops" in out
     assert bar.count == [10]
     assert yesterdays() == []
     assert load_network(tmp_path / "liveness.model").classes == 2
@@ -439,7 +479,7 @@ def test_ctrl_c_in_the_training_of_all_crops_keeps_that_network_without_figures(
     assert status == 130
     assert "interrupted in epoch 3; keeping the network as it is" in out
     assert "interrupted: 2 of 2 folds are not in the figures" in error
-    assert "precision    recall" not in out
+    assert "crops: " not in out
     assert yesterdays() == ["plot.png", "r.json"]
     assert load_network(tmp_path / "liveness.model").classes == 2
     assert load_labels(tmp_path / "le.pickle").threshold is None

@@ -50,7 +50,7 @@ class LivenessNet:
         every = np.arange(len(crops))
         dataset = Dataset(crops, labels, labels, every, [], 0.0, "")  # a source each
         fold = Fold(every, np.arange(0))
-        recipe = train.with_enough_steps(train.RECIPES["steady"], fold)
+        recipe = train.RECIPES["steady"]
         job = dataset, fold, recipe, self._seed
         model, *_ = train.train_network(*job, tqdm(disable=True), threading.Event())
         self._network = models.as_network(model)
