@@ -20,7 +20,7 @@ from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
 import numpy as np
 
 ENOUGH = 8  # crops of a class, to begin with
-KEY_SECONDS = 0.2  # between two crops while a key is held down
+KEY_SECONDS = 0.2  # between two actions while a key is held down
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
 # the next; of a moving one, 8 % of neighbouring crops differ by less than this, and 1 %
@@ -98,7 +98,7 @@ class Collector:
             for name in names
         }
         self._in_view = []  # of (prediction, crop, frame, place)
-        self._last_key = -KEY_SECONDS  # when a key last saved a crop
+        self._last_key = -KEY_SECONDS  # when a key was last obeyed
         self._kept = {}  # by track: time of the last crop kept, and the last label
         if by_key:
             listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
@@ -140,19 +140,18 @@ class Collector:
 
         The key u deletes the last crop of this run, and then the one before it.
         """
-        letter = chr(key).lower()
-        if letter == "u":
+        letter, now = chr(key).lower(), time.monotonic()
+        name = self.keys.get(letter)
+        if not (name or letter == "u") or now - self._last_key < KEY_SECONDS:
+            return
+        self._last_key = now
+        if not name:
             self._undo()
-        if not (name := self.keys.get(letter)):
-            return
-        if not (seen := self._choose(name)):
-            self.note("no face in view")
-            return
-        now = time.monotonic()
-        if now - self._last_key >= KEY_SECONDS:
-            self._last_key = now
+        elif seen := self._choose(name):
             prediction, crop, frame, place = seen
             self._save(name, crop, frame, place, prediction.box)
+        else:
+            self.note("no face in view")
 
     def _undo(self) -> None:
         if not self._undoable:

@@ -360,6 +360,16 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     assert collector.caption()[0].startswith("real 1 of 8, fake 0 of 8 |")
 
 
+def test_u_held_down_takes_back_five_crops_a_second(open_collector, clock, tmp_path):
+    collector = open_collector()
+    press(collector, clock, "r", 7)
+    clock[0] += 1
+    for _ in range(30):
+        collector.press(ord("u"))
+        clock[0] += 1 / 30
+    assert len(crops_in(tmp_path)) == 2
+
+
 def test_a_crop_taken_back_may_be_saved_again(open_collector, clock, tmp_path):
     collector = open_collector()
     collector.see(frame_of(1), [predict(LARGE)])
