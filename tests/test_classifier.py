@@ -400,6 +400,7 @@ def test_a_new_network_keeps_the_tracks_but_not_the_scores(
     shutil.copy(model, tmp_path / "new").replace(model)
     faces, _ = detect_faces(detector, face_image)
     classifier = make_classifier(FixedNetwork([0.0, 1.0]), smooth=9)
+    classifier.labels = load_labels(pair[1])
     classifier.classify(face_image, faces, 0.0)
     refresh(reloader, classifier)
     assert "using the new network" in capsys.readouterr().out

@@ -140,5 +140,5 @@ def test_no_crops_at_all_is_said(to_train, tmp_path):
     (tmp_path / "real").mkdir()
     with pytest.raises(UserError, match="found none"):
         load_dataset(tmp_path, to_train=to_train)
-    with pytest.raises(UserError, match=r"run gather_examples\.py first"):
+    with pytest.raises(UserError, match=r"run gather_examples\.py, or"):
         load_dataset(tmp_path / "missing")
