@@ -7,9 +7,19 @@ camera shows as white. Each (low, high) is a range that is drawn from evenly.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pyimagesearch.console import count_of, info
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.faces import shrink
+from pyimagesearch.frames import read_image
+from pyimagesearch.names import BONA_FIDE
 
 import cv2
 import numpy as np
+
+RECAPTURES = 6  # of each real crop
+MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB and half a minute
 
 # Of a crop's longer side, in pixels: four times the network's input, so that a raster
 # is sampled there. Larger takes longer, and looks the same once it is shrunk.
@@ -95,8 +105,37 @@ SURFACES = {
 
 
 def surfaces_of(labels: Iterable[str]) -> list[Surface]:
-    """Return the surfaces of these kinds of attack, each once."""
-    return list(dict.fromkeys(s for label in labels for s in SURFACES.get(label, ())))
+    """Return the surfaces of these kinds of attack, always in the same order."""
+    wanted = {side for label in labels for side in SURFACES.get(label.lower(), ())}
+    return [surface for surface in (on_screen, on_paper) if surface in wanted]
+
+
+def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
+    """Simulate recaptures of a dataset's real crops, on the surfaces of its attacks.
+
+    They are made of the crops as they were gathered, and shrunk.
+    """
+    surfaces = surfaces_of(dataset.classes)
+    if not surfaces:
+        return dataset
+    real = np.flatnonzero(dataset.labels == BONA_FIDE)
+    count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
+    height, width = dataset.crops.shape[1:3]
+    recaptures = np.empty((len(real), count, height, width, 3), np.uint8)
+
+    def make(crop: int) -> list[np.ndarray]:
+        image = read_image(dataset.paths[crop])
+        if image is None:  # deleted meanwhile
+            image = dataset.crops[crop]
+        views = recapture(image, surfaces, count, [seed, crop])
+        return [shrink(view, width, height) for view in views]
+
+    with ThreadPoolExecutor() as threads:
+        for row, views in enumerate(threads.map(make, real)):
+            recaptures[row] = views
+    made = count_of(recaptures[:, :, 0, 0, 0].size, "recapture")
+    info(f"simulated {made} of the real faces, for the network to learn as attacks")
+    return dataset._replace(recaptures=recaptures)
 
 
 def recapture(
