@@ -41,11 +41,11 @@ DISPLAY_PITCH = 0.4, 2.5  # the screen's pixels for each of the camera's
 DISPLAY_RASTER = 0.03, 0.25  # its contrast, as far as lens and sensor leave it
 STRIPES = [0, 2 * math.pi / 3, 4 * math.pi / 3]  # blue, green, red are side by side
 
-INK = 0.01, 0.08  # reflectance of black, from photo paper to plain paper
+INK = 0.005, 0.06  # reflectance of black, from photo paper to plain paper
 INK_GAMMA = 1.7, 2.4
 GAMUT = 0.6, 1.0  # of the colours: inks are less saturated than lights
 TINT = 0.9, 1.1  # of blue and of red: paper, ink and lamp
-PAPER_MEAN = 0.1, 0.5  # as exposed: paper is lit as all else is
+PAPER_MEAN = 0.15, 0.6  # as exposed: paper is lit as all else is
 TILT = 0.0, 0.35  # how much darker the far edge is: paper is bent, and held askew
 FOLD_SHARE, FOLD = 0.3, (0.75, 0.95)  # light on the side that faces away
 GLOSS_SHARE, GLOSS = 0.2, (0.05, 0.4)  # a lamp, in photo paper
