@@ -34,7 +34,6 @@ from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.models import export_onnx, save_model
-from pyimagesearch.names import ATTACK
 from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
@@ -186,34 +185,14 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         return labels, final, list(results) if others else [final]
 
 
-def warn_of_real_alone(folder: Path) -> None:
-    """Say what a training without attacks is worth."""
-    warn(
-        f"{folder}: no attacks, so nothing is measured; the network learns simulated "
-        "ones, and elsewhere such a network was wrong on 18 % of the faces"
-    )
-    warn(
-        f"to do better, film a phone that shows these faces, gather it into "
-        f"{folder / ATTACK}, and train again"
-    )
-
-
 def run_training(args: argparse.Namespace) -> None:
     """Train, save and evaluate."""
     recipe = RECIPES[args.recipe]
-    simulates = recipe.simulates and not args.no_simulate
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs, min_steps=0)
+    simulates = recipe.simulates and not args.no_simulate
     dataset = load_dataset(args.dataset, simulates=simulates)
-    is_measured = len(set(dataset.labels)) > 1
-    if is_measured:
-        folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    else:
-        folds, how = (
-            [Fold(np.arange(len(dataset.labels)), np.arange(0))],
-            "nothing is held out",
-        )
-        warn_of_real_alone(args.dataset)
+    folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     start = time.perf_counter()
     if simulates:
         dataset = add_recaptures(dataset, args.seed)
@@ -243,7 +222,7 @@ def run_training(args: argparse.Namespace) -> None:
         "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
         "seconds": {"training": seconds},
     }
-    if is_measured:
+    if len(folds[0].test):
         evaluate_folds(results, dataset, labels, details, args)
     else:
         report_unmeasured(final[1], dataset, labels, details, args)
