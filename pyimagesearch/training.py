@@ -27,7 +27,9 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-SIMULATED = 0.5  # of the draws of an attack, where it can be simulated
+# Of the draws of an attack that can be simulated; it falls to 0 until the end. If it
+# stays, networks of few crops take true attacks for real (benchmarks/README.md).
+SIMULATED = 0.5
 PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
 
@@ -87,8 +89,9 @@ def draw_recaptures(
     """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
 
     `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
-    those of `draw_order`. A share, SIMULATED, is replaced of each kind of attack that
-    can be simulated; if there are no attacks at all, of the real crops.
+    those of `draw_order`. At first a share, SIMULATED, of each kind of attack that can
+    be simulated is replaced, in the end none. If there are no attacks, the share is of
+    the real crops, and stays.
 
     Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
     """
@@ -96,13 +99,15 @@ def draw_recaptures(
     rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
     odds = shares[is_real] / shares[is_real].sum()
     surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
+    is_alone = is_real.all()
+    chance = np.linspace(SIMULATED, SIMULATED if is_alone else 0, len(order))[:, None]
     new_order, new_drawn = order.copy(), drawn.copy()
     for number, name in enumerate(dataset.classes):
         own = surfaces_of([name])
         views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
         if views:
-            replaced = (drawn == number) | is_real.all()
-            replaced &= rng.random(order.shape) < SIMULATED
+            replaced = (drawn == number) | is_alone
+            replaced &= rng.random(order.shape) < chance
             n = replaced.sum()
             chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
             new_order[replaced], new_drawn[replaced] = -1 - chosen, number
