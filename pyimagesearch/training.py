@@ -27,8 +27,8 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-# Of the draws of an attack that can be simulated; it falls to 0 until the end. If it
-# stays, networks of few crops take true attacks for real (benchmarks/README.md).
+# Of the draws of an attack that can be simulated, at first. After two thirds of the
+# steps it is 0: networks that learn recaptures to the end take true attacks for real.
 SIMULATED = 0.5
 PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
@@ -90,8 +90,8 @@ def draw_recaptures(
 
     `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
     those of `draw_order`. At first a share, SIMULATED, of each kind of attack that can
-    be simulated is replaced, in the end none. If there are no attacks, the share is of
-    the real crops, and stays.
+    be simulated is replaced, and none in the last third of the steps. If there are no
+    attacks, the share is of the real crops, and stays.
 
     Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
     """
@@ -100,7 +100,9 @@ def draw_recaptures(
     odds = shares[is_real] / shares[is_real].sum()
     surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
     is_alone = is_real.all()
-    chance = np.linspace(SIMULATED, SIMULATED if is_alone else 0, len(order))[:, None]
+    # Below 0 is never.
+    last = SIMULATED if is_alone else -SIMULATED / 2
+    chance = np.linspace(SIMULATED, last, len(order))[:, None]
     new_order, new_drawn = order.copy(), drawn.copy()
     for number, name in enumerate(dataset.classes):
         own = surfaces_of([name])
