@@ -34,6 +34,7 @@ from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.models import export_onnx, save_model
+from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
 
@@ -53,12 +54,13 @@ class Recipe(NamedTuple):
     class_weighted: bool  # classes weigh the same in the loss
     source_weighted: bool  # crops of small sources are drawn more often
     precise_bn: bool  # re-estimate batch normalization's statistics in the end
+    simulates: bool  # recaptures of the real crops are learnt as attacks, too
 
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
-    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True),
-    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False),
+    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True),
+    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False, False),
 }
 
 
@@ -89,12 +91,10 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
     from pyimagesearch.livenessnet import LivenessNet
 
     epochs, steps = recipe.epochs, count_steps(recipe, fold)
-    crops, targets = dataset.crops, training.one_hot(dataset.labels)
-    batches = training.make_batches(
-        crops, targets, dataset.sources, fold.train, recipe, epochs * steps, seed
-    )
+    batches = training.make_batches(dataset, fold.train, recipe, epochs * steps, seed)
+    classes = len(dataset.classes)
     with training.seeded(seed):
-        model = LivenessNet.build(WIDTH, HEIGHT, depth=3, classes=targets.shape[1])
+        model = LivenessNet.build(WIDTH, HEIGHT, depth=3, classes=classes)
     if recipe.precise_bn:  # the validation curves need statistics that follow faster
         training.set_batch_norm_momentum(model, 0.9)
     model.compile(
@@ -103,7 +103,8 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
         metrics=["accuracy"],
     )
     control = training.Control(bar, stop)
-    unseen = training.plain_batches(crops, targets, fold.test)
+    targets = training.one_hot(dataset.labels)
+    unseen = training.plain_batches(dataset.crops, targets, fold.test)
     validates = len(fold.test) > 0
     with training.fused_batch_norm(model):
         history = model.fit(
@@ -134,8 +135,8 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
     """Save a network, its labels, and its ONNX twin if asked for."""
     info(f"serializing network to '{args.model}'...")
     sha256 = save_model(model, args.model)
-    classes, learnt = np.unique(dataset.labels), digest_sources(dataset, fold.train)
-    labels = Labels(classes.tolist(), dataset.margin, dataset.detector)
+    learnt = digest_sources(dataset, fold.train)
+    labels = Labels(dataset.classes, dataset.margin, dataset.detector)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:
         if args.export:
@@ -183,13 +184,16 @@ def run_training(args: argparse.Namespace) -> None:
     recipe = RECIPES[args.recipe]
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs, min_batches=0)
-    dataset = load_dataset(args.dataset)
+    simulates = recipe.simulates and not args.no_simulate
+    dataset = load_dataset(args.dataset, simulates=simulates)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     start = time.perf_counter()
+    if simulates:
+        dataset = add_recaptures(dataset, args.seed)
     labels, final, trained = train_all(dataset, folds, recipe, args)
     seconds = time.perf_counter() - start
 
-    from pyimagesearch.evaluation import evaluate_folds
+    from pyimagesearch.evaluation import evaluate_folds, report_unmeasured
 
     results = [
         (fold, result)
@@ -202,15 +206,20 @@ def run_training(args: argparse.Namespace) -> None:
         warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
     if not results:
         raise KeyboardInterrupt
+    made = dataset.recaptures
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
         "seed": args.seed,
         "interrupted": interrupted,
         "split": {"asked_for": args.split, "how": how},
         "history": final[1],
+        "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
         "seconds": {"training": seconds},
     }
-    evaluate_folds(results, dataset, labels, details, args)
+    if len(folds[0].test):
+        evaluate_folds(results, dataset, labels, details, args)
+    else:
+        report_unmeasured(final[1], dataset, labels, details, args)
     written = [args.model, args.le, args.export, args.plot, args.report]
     info(f"wrote {', '.join(str(file) for file in written if file)}")
     print_next(args)
@@ -251,12 +260,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=seed_int, metavar="N", help=what)
+    what = "learn no simulated recaptures of the real faces as attacks"
+    add("--no-simulate", action="store_true", default=None, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
-    for name in ("export", "split", "folds", "recipe", "epochs", "seed"):
+    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
         if args.evaluate and getattr(args, name) is not None:
-            parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
+            flag = f"--{name.replace('_', '-')}"
+            parser.error(f"--evaluate trains nothing, so {flag} does not go with it")
     args.split, args.recipe = args.split or "video", args.recipe or "steady"
     args.seed = SEED if args.seed is None else args.seed
     return args

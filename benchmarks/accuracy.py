@@ -24,6 +24,7 @@ from pyimagesearch.folds import Fold, split_random
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import evaluate
 from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
 
@@ -100,7 +101,10 @@ def run(args: argparse.Namespace) -> None:
     if args.crops:
         places = np.linspace(0, len(dataset.labels) - 1, args.crops)
         dataset = dataset.subset(np.unique(places.round().astype(int)))
-    recipe, cases = train.RECIPES[args.recipe], make_folds(dataset, args)
+    recipe = train.RECIPES[args.recipe]
+    if recipe.simulates and not args.no_simulate:
+        dataset = add_recaptures(dataset, train.SEED)
+    cases = make_folds(dataset, args)
     print("\n| held out | accuracy at 0.5, %: mean | worst | ACER, % | EER, % |")
     print("|---" * 5 + "|")
     for name, folds in cases.items():
@@ -128,6 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     what = "learn K crops of each class, measure the others"
     add("--learn", type=positive_int, metavar="K", help=what)
     add("--recipe", choices=list(train.RECIPES), default="steady")
+    add("--no-simulate", action="store_true")
     args = parser.parse_args(argv)
     if args.own and args.split == "random":
         parser.error("--own needs --split place")

@@ -11,7 +11,7 @@ from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.crops import MANIFEST_NAME, common_cut
 from pyimagesearch.faces import HEIGHT, WIDTH, shrink
 from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
-from pyimagesearch.names import BONA_FIDE, UNSURE, as_label, source_of
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
 
 import numpy as np
 
@@ -26,27 +26,40 @@ class Dataset(NamedTuple):
     paths: list[Path]
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
+    # Simulated ones, of each real crop in order: (real, k, height, width, 3) uint8 BGR.
+    recaptures: np.ndarray | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the network's outputs, in alphabetical order."""
+        classes = set(self.labels.tolist())
+        return sorted(classes if len(classes) > 1 else {*classes, ATTACK})
 
     def subset(self, crops: np.ndarray) -> "Dataset":
-        """Select crops by their indices, (n,) int."""
+        """Select crops by their indices, (n,) int, without recaptures."""
         return self._replace(
             crops=self.crops[crops],
             labels=self.labels[crops],
             sources=self.sources[crops],
             frames=self.frames[crops],
             paths=[self.paths[crop] for crop in crops],
+            recaptures=None,
         )
 
 
 def load_dataset(
-    folder: Path, width: int = WIDTH, height: int = HEIGHT, to_train: bool = True
+    folder: Path,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    to_train: bool = True,
+    simulates: bool = False,
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
     Images may be at any depth below the folders of the classes; they are resized to
     `width` and `height`. Hidden files are ignored; a warning names files that are no
     images. Crops of different margins are a UserError, and so is a dataset `to_train`
-    with that lacks real faces or attacks.
+    with that lacks real faces or attacks, but for attacks if training `simulates` them.
     """
     info("loading images...")
     if not folder.is_dir():
@@ -82,7 +95,7 @@ def load_dataset(
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
     places = [path.relative_to(folder).parts for path in paths]
-    check_classes(folder, places, to_train)
+    check_classes(folder, places, to_train, simulates)
     for name in sorted({place[0] for place in places}):
         if as_label(name) != name:
             info(f"{folder / name}: counts as {BONA_FIDE}")
@@ -103,7 +116,9 @@ def load_dataset(
     return dataset
 
 
-def check_classes(folder: Path, places: list[tuple[str, ...]], to_train: bool) -> None:
+def check_classes(
+    folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
+) -> None:
     """Raise a UserError for a dataset whose folders are not those of classes.
 
     `places` are the names of folders and file of each crop. To train with, there must
@@ -114,7 +129,9 @@ def check_classes(folder: Path, places: list[tuple[str, ...]], to_train: bool) -
         below.setdefault(name, set()).add(as_label(rest[0]))
     splits = [name for name, classes in below.items() if {BONA_FIDE} < classes]
     classes, hint = {as_label(name) for name in counts}, ""
-    if {BONA_FIDE} < classes or (not to_train and len(splits) < len(classes)):
+    if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
+        return
+    if not to_train and len(splits) < len(classes):
         return
     if splits:
         part = "train" if to_train else "test"

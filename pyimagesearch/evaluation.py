@@ -96,6 +96,16 @@ def evaluate_folds(
         write_report(args.report, args.dataset, args.model, labels, report | details)
 
 
+def report_unmeasured(
+    history: dict, dataset: Dataset, labels: Labels, details: dict, args
+) -> None:
+    """Draw the training curves, and write a report without figures."""
+    plot_report(args.plot, [history], None, dataset)
+    if args.report:
+        sources = {"sources": count_sources(dataset)}
+        write_report(args.report, args.dataset, args.model, labels, sources | details)
+
+
 def measure_fold(
     fold: Fold, probabilities: np.ndarray, dataset: Dataset, classes: list[str]
 ) -> dict:

@@ -17,6 +17,7 @@ from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_address
 import numpy as np
 
 BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
+ATTACK = "fake"  # the class of attacks where their kinds are not told apart
 BONA_FIDE_WORDS = {"real", "live", "bonafide", "bona-fide", "bona_fide", "bona fide"}
 BONA_FIDE_WORDS |= {"genuine", "client"}  # other names for it
 UNSURE = "unsure"  # a label between two thresholds; a folder of crops yet to be sorted

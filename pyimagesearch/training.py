@@ -13,6 +13,9 @@ from functools import partial
 
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import interrupt_as_event
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.simulate import surfaces_of
 
 import cv2
 import numpy as np
@@ -24,6 +27,9 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
+# Of the draws of an attack that can be simulated, at first. After two thirds of the
+# steps it is 0: networks that learn recaptures to the end take true attacks for real.
+SIMULATED = 0.5
 PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
 
@@ -37,40 +43,77 @@ def one_hot(labels: np.ndarray) -> np.ndarray:
 
 
 def make_batches(
-    crops: np.ndarray,
-    targets: np.ndarray,
-    sources: np.ndarray,
-    train: np.ndarray,
-    recipe,
-    steps: int,
-    seed: int,
+    dataset: Dataset, train: np.ndarray, recipe, steps: int, seed: int
 ) -> tf.data.Dataset:
     """Produce all batches of a training, each crop warped at random.
 
-    `crops` are (n, h, w, 3) uint8, `targets` (n, classes) float32, `sources` (n,) of
-    str, and `train`, (m,) int, the indices of those to learn. A batch holds images,
+    `train`, (m,) int, are the indices of the crops to learn. A batch holds images,
     (size, h, w, 3) float32 in [0, 1], their targets, and their weights in the loss.
     """
     rng = np.random.default_rng(seed)
-    weights = np.ones(targets.shape[1], np.float32)
-    if recipe.class_weighted:
-        weights /= len(weights) * targets[train].mean(axis=0)
+    classes, size = len(dataset.classes), dataset.crops.shape[1:3]
+    truth = np.searchsorted(dataset.classes, dataset.labels)
+    counts = np.bincount(truth[train], minlength=classes)
+    weights = np.ones(classes, np.float32)
+    if recipe.class_weighted and counts.all():  # real crops alone: half become attacks
+        weights /= classes * (counts / len(train)).astype(np.float32)
     shares = np.ones(len(train))
     if recipe.source_weighted:
-        shares = share_of_sources(targets[train].argmax(axis=1), sources[train])
+        shares = share_of_sources(truth[train], dataset.sources[train])
     order = draw_order(rng, train, shares, steps, recipe.batch_size)
     transforms = np.empty((*order.shape, 8), np.float32)
     for step in range(steps):
-        transforms[step] = random_transforms(rng, recipe.batch_size, *crops.shape[1:3])
-    weights = tf.constant(targets @ weights)
-    targets = tf.constant(targets)
+        transforms[step] = random_transforms(rng, recipe.batch_size, *size)
+    drawn = truth[order]
+    if dataset.recaptures is not None:
+        order, drawn = draw_recaptures(rng, dataset, train, shares, order, drawn)
+    targets, weights = tf.eye(classes), tf.constant(weights)
 
-    def load(indices, transforms):
-        images = warp(take(crops, indices), transforms)
-        return images, tf.gather(targets, indices), tf.gather(weights, indices)
+    def load(indices, drawn, transforms):
+        images = take(dataset.crops, indices, dataset.recaptures)
+        images = warp(images, transforms)
+        return images, tf.gather(targets, drawn), tf.gather(weights, drawn)
 
-    batches = tf.data.Dataset.from_tensor_slices((order, transforms)).map(load)
+    batches = tf.data.Dataset.from_tensor_slices((order, drawn, transforms)).map(load)
     return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
+
+
+def draw_recaptures(
+    rng: np.random.Generator,
+    dataset: Dataset,
+    train: np.ndarray,
+    shares: np.ndarray,
+    order: np.ndarray,
+    drawn: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
+
+    `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
+    those of `draw_order`. At first a share, SIMULATED, of each kind of attack that can
+    be simulated is replaced, and none in the last third of the steps. If there are no
+    attacks, the share is of the real crops, and stays.
+
+    Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
+    """
+    is_real = dataset.labels[train] == BONA_FIDE
+    rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
+    odds = shares[is_real] / shares[is_real].sum()
+    surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
+    is_alone = is_real.all()
+    # Below 0 is never.
+    last = SIMULATED if is_alone else -SIMULATED / 2
+    chance = np.linspace(SIMULATED, last, len(order))[:, None]
+    new_order, new_drawn = order.copy(), drawn.copy()
+    for number, name in enumerate(dataset.classes):
+        own = surfaces_of([name])
+        views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
+        if views:
+            replaced = (drawn == number) | is_alone
+            replaced &= rng.random(order.shape) < chance
+            n = replaced.sum()
+            chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
+            new_order[replaced], new_drawn[replaced] = -1 - chosen, number
+    return new_order, new_drawn
 
 
 def plain_batches(
@@ -86,12 +129,24 @@ def plain_batches(
     return batches.with_options(data_options())
 
 
-def take(crops: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
+def take(
+    crops: np.ndarray, indices: tf.Tensor, recaptures: np.ndarray | None = None
+) -> tf.Tensor:
     """Return the crops of these indices as float32 in [0, 1], in a graph of tf.data.
 
-    NumPy takes them, as a tensor would be copied into every graph.
+    Negative indices are those of recaptures. NumPy takes both, as a tensor would be
+    copied into every graph.
     """
-    images = tf.numpy_function(crops.__getitem__, [indices], tf.uint8)
+
+    def pick(indices):
+        images = crops[np.maximum(indices, 0)]
+        if recaptures is not None:
+            is_made = indices < 0
+            row, view = np.divmod(-1 - indices[is_made], recaptures.shape[1])
+            images[is_made] = recaptures[row, view]
+        return images
+
+    images = tf.numpy_function(pick, [indices], tf.uint8)
     images.set_shape((None, *crops.shape[1:]))
     return tf.cast(images, tf.float32) / 255
 

@@ -117,16 +117,78 @@ def test_three_classes(dataset, run, tmp_path):
     assert "print" in out
 
 
-@pytest.mark.parametrize("labels", [[], ["real"], None])
-def test_fewer_than_two_classes_exit_1_with_one_line(labels, dataset, run, tmp_path):
+@pytest.mark.parametrize(
+    ("labels", "options"),
+    [
+        ([], []),
+        (["fake"], []),
+        (["real"], ["--no-simulate"]),
+        (["real"], ["--recipe", "tutorial"]),
+        (None, []),
+    ],
+)
+def test_fewer_than_two_classes_exit_1_with_one_line(
+    labels, options, dataset, run, tmp_path
+):
     if labels is not None:
         (tmp_path / "data").mkdir()
         copy_crops(dataset, tmp_path / "data", labels)
-    status, _, error = run(tmp_path / "data")
+    status, _, error = run(tmp_path / "data", *options)
     assert status == 1
     assert str(tmp_path / "data") in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "liveness.model").exists()
+
+
+def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
+    dataset, run, tmp_path
+):
+    folder = copy_crops(dataset, tmp_path / "data", ["real"], most=20)
+    options = ["--epochs", 10, "--report", tmp_path / "r.json", "--export"]
+    status, out, error = run(folder, *options, tmp_path / "liveness.onnx")
+    assert status == 0
+    warnings = error.splitlines()
+    assert len(warnings) == 2
+    assert "nothing is measured" in warnings[0]
+    assert "gather it as fake" in warnings[1]
+    assert "simulated 120 recaptures" in out
+    assert "APCER" not in out
+    assert "precision" not in out
+    labels = load_labels(tmp_path / "le.pickle")
+    assert labels.classes == ["fake", "real"]
+    assert labels.threshold is None
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["recaptures"] == 120
+    assert report["sources"] == {"real": {"real": 20}}
+    assert report["split"]["how"] == "nothing is held out"
+    assert not {"evaluation", "folds", "classification_report"} & set(report)
+    assert len(report["history"]["loss"]) == 10
+    assert cv2.imread(str(tmp_path / "plot.png")).shape == (450, 500, 3)
+    # It has learnt what it was shown, and --evaluate measures it as any other.
+    options = ["--evaluate", "--report", tmp_path / "e.json"]
+    assert run(dataset, *options)[0] == 0
+    frames = json.loads((tmp_path / "e.json").read_text())["evaluation"]["frames"]
+    assert frames["auc"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [([], 96), (["--no-simulate"], 0), (["--recipe", "tutorial"], 0)],
+)
+def test_recaptures_are_simulated_unless_they_are_not_wanted(
+    options, count, dataset, run, tmp_path
+):
+    folder = copy_crops(dataset, tmp_path / "data", most=16)
+    report = ["--report", tmp_path / "r.json"]
+    status, out, _ = run(folder, *QUICK, *options, *report)
+    assert status == 0
+    assert ("simulated 96 recaptures" in out) == (count > 0)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["recaptures"] == count
+    # All figures are of true crops.
+    (fold,) = report["folds"]
+    assert sum(flatten(fold["test"]).values()) == 8
+    assert sum(flatten(fold["train"]).values()) <= 24
 
 
 def test_an_output_that_cannot_be_written_is_said_before_training(

@@ -26,7 +26,7 @@ from train import RECIPES
 import cv2
 import numpy as np
 import pytest
-from datasets import make_labels, random_dataset
+from datasets import make_dataset, make_labels, random_dataset
 from keras.src.legacy.preprocessing.image import apply_affine_transform
 
 layers = keras.layers
@@ -169,8 +169,8 @@ def draw_batches(labels, sources, train, recipe, steps, seed=0):
     """
     colors = np.arange(len(labels), dtype=np.uint8)
     crops = np.tile(colors[:, None, None, None], (1, 8, 8, 3))
-    arguments = crops, one_hot(labels), sources, train, recipe, steps, seed
-    batches = list(make_batches(*arguments))
+    dataset = make_dataset(labels, sources, colors)._replace(crops=crops)
+    batches = list(make_batches(dataset, train, recipe, steps, seed))
     assert len(batches) == steps
     for images, *_ in batches:
         assert images.dtype == np.float32
@@ -222,14 +222,88 @@ def test_crops_of_small_sources_are_drawn_more_often_if_the_recipe_says_so():
     assert shares[True] == pytest.approx([22, 22, 12.5, 12.5], abs=0.5)
 
 
+def draw_with_recaptures(train, count=4, seed=0, **sources):
+    """Draw 4000 of one-coloured crops and their recaptures, with what was drawn.
+
+    Returns the dataset, and for each draw the crop that it shows, whether as a
+    recapture and which one (-1 for none), and its target's class.
+    """
+    labels, names, frames = make_labels(**sources)
+    real = np.flatnonzero(labels == "real")
+    colors = np.arange(len(labels) + len(real) * count)
+    assert len(colors) < 256
+    pixels = np.tile(colors.astype(np.uint8)[:, None, None, None], (1, 8, 8, 3))
+    crops, recaptures = np.split(pixels, [len(labels)])
+    dataset = make_dataset(labels, names, frames)._replace(
+        crops=crops, recaptures=recaptures.reshape(len(real), count, 8, 8, 3)
+    )
+    recipe = STEADY._replace(batch_size=40)
+    batches = make_batches(dataset, train, recipe, 100, seed)
+    images, targets, weights = (
+        np.concatenate([tensor.numpy() for tensor in tensors])
+        for tensors in zip(*batches, strict=True)
+    )
+    color = (images.mean(axis=(1, 2, 3)) * 255).round().astype(int)
+    row, view = np.divmod(color - len(labels), count)
+    made = color >= len(labels)
+    crop = np.where(made, real[row * made], color)
+    drawn = np.array(dataset.classes)[targets.argmax(axis=1)]
+    return dataset, crop, np.where(made, view, -1), drawn, weights
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fakes_are_also_recaptures_of_real_crops_that_are_learnt_at_first(seed):
+    sources = {"real": {"a": 12, "b": 3}, "fake": {"a": 20}}
+    train = np.r_[0:6, 12:15, 15:30]  # six crops of a and three of b, fifteen fakes
+    dataset, crop, view, drawn, weights = draw_with_recaptures(
+        train, seed=seed, **sources
+    )
+    assert set(crop) == set(train)
+    made = view >= 0
+    assert (drawn[~made] == dataset.labels[crop[~made]]).all()
+    assert set(dataset.labels[crop[made]]) == {"real"}
+    assert set(drawn[made]) == {"fake"}
+    fakes = drawn == "fake"
+    assert fakes.mean() == pytest.approx(15 / 24, abs=0.01)  # as without recaptures
+    for third, share in enumerate((0.375, 0.125, 0)):  # from a half to none, and none
+        part = slice(third * 4000 // 3, (third + 1) * 4000 // 3)
+        assert made[part][fakes[part]].mean() == pytest.approx(share, abs=0.05)
+    assert not made[2700:].any()
+    assert np.bincount(view[made]) / made.sum() == pytest.approx([0.25] * 4, abs=0.05)
+    # Sources count the same, here too.
+    assert np.mean(dataset.sources[crop[made]] == "b") == pytest.approx(0.5, abs=0.05)
+    assert weights[fakes].sum() == pytest.approx(weights[~fakes].sum(), rel=0.02)
+
+
+def test_each_kind_of_attack_is_recaptured_on_its_surfaces_and_masks_on_none():
+    sources = {name: {"a": 10} for name in ("real", "print", "replay", "mask")}
+    _, _, view, drawn, _ = draw_with_recaptures(np.arange(40), **sources)
+    # Of four recaptures, the first and third are on a screen.
+    assert set(view[drawn == "replay"]) == {-1, 0, 2}
+    assert set(view[drawn == "print"]) == {-1, 1, 3}
+    assert set(view[(drawn == "real") | (drawn == "mask")]) == {-1}
+    for kind in ("replay", "print"):
+        assert np.mean(view[drawn == kind] >= 0) == pytest.approx(1 / 6, abs=0.05)
+
+
+def test_where_there_are_only_real_crops_half_of_what_is_learnt_are_recaptures():
+    _, crop, view, drawn, weights = draw_with_recaptures(
+        np.arange(8), real={"a": 8, "b": 4}
+    )
+    assert set(crop) == set(range(8))
+    assert ((view >= 0) == (drawn == "fake")).all()
+    assert set(drawn[view < 0]) == {"real"}
+    assert np.mean(view >= 0) == pytest.approx(0.5, abs=0.03)
+    assert set(weights) == {1}
+
+
 def test_a_crop_is_warped_in_another_way_every_time_and_the_seed_says_how(dataset):
     data = load_dataset(dataset)
-    crops, targets = data.crops, one_hot(data.labels)
 
     def views(seed):
         recipe = TUTORIAL._replace(batch_size=2)
         train = np.array([3, 70])
-        batches = make_batches(crops, targets, data.sources, train, recipe, 3, seed)
+        batches = make_batches(data, train, recipe, 3, seed)
         return np.concatenate([images.numpy() for images, *_ in batches])
 
     first = views(0)
@@ -310,10 +384,8 @@ def test_the_momentum_is_that_of_every_batch_normalization_and_nothing_else():
 
 def batches_of(dataset, train):
     """Make 60 batches of ten crops."""
-    data = load_dataset(dataset)
-    crops, targets = data.crops, one_hot(data.labels)
     recipe = TUTORIAL._replace(batch_size=10)
-    return make_batches(crops, targets, data.sources, train, recipe, 60, 0)
+    return make_batches(load_dataset(dataset), train, recipe, 60, 0)
 
 
 def test_the_statistics_become_those_of_augmented_crops(dataset):
