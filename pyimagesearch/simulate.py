@@ -119,6 +119,8 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
         return dataset
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
+    made = count_of(len(real) * count, "recapture")
+    info(f"simulating {made} of the real faces, to be learnt as attacks...")
     height, width = dataset.crops.shape[1:3]
     recaptures = np.empty((len(real), count, height, width, 3), np.uint8)
     for row, crop in enumerate(real):  # threads were no faster
@@ -127,8 +129,6 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
             image = dataset.crops[crop]
         views = recapture(image, surfaces, count, [seed, crop])
         recaptures[row] = [shrink(view, width, height) for view in views]
-    made = count_of(recaptures[:, :, 0, 0, 0].size, "recapture")
-    info(f"simulated {made} of the real faces, for the network to learn as attacks")
     return dataset._replace(recaptures=recaptures)
 
 
