@@ -27,8 +27,8 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-# Of the draws of an attack that can be simulated, at first. After two thirds of the
-# steps it is 0: networks that learn recaptures to the end take true attacks for real.
+# Of the draws of an attack that can be simulated, in the first half of the steps only:
+# a network that learns recaptures to the end takes some true attacks for real.
 SIMULATED = 0.5
 PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
@@ -89,9 +89,9 @@ def draw_recaptures(
     """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
 
     `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
-    those of `draw_order`. At first a share, SIMULATED, of each kind of attack that can
-    be simulated is replaced, and none in the last third of the steps. If there are no
-    attacks, the share is of the real crops, and stays.
+    those of `draw_order`. In the first half of the steps a share, SIMULATED, is
+    replaced of each kind of attack that can be simulated. If there are no attacks, the
+    share is of the real crops, in all steps.
 
     Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
     """
@@ -100,16 +100,15 @@ def draw_recaptures(
     odds = shares[is_real] / shares[is_real].sum()
     surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
     is_alone = is_real.all()
-    # Below 0 is never.
-    last = SIMULATED if is_alone else -SIMULATED / 2
-    chance = np.linspace(SIMULATED, last, len(order))[:, None]
     new_order, new_drawn = order.copy(), drawn.copy()
     for number, name in enumerate(dataset.classes):
         own = surfaces_of([name])
         views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
         if views:
             replaced = (drawn == number) | is_alone
-            replaced &= rng.random(order.shape) < chance
+            replaced &= rng.random(order.shape) < SIMULATED
+            if not is_alone:
+                replaced[len(order) // 2 :] = False
             n = replaced.sum()
             chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
             new_order[replaced], new_drawn[replaced] = -1 - chosen, number

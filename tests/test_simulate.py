@@ -139,7 +139,7 @@ def test_recaptures_are_made_of_the_real_crops_as_gathered(dataset, capsys):
     data = load_dataset(dataset)
     everything = add_recaptures(data, 3)
     assert everything.recaptures.shape == (60, simulate.RECAPTURES, 32, 32, 3)
-    assert "simulated 360 recaptures" in capsys.readouterr().out
+    assert "simulating 360 recaptures" in capsys.readouterr().out
     real = np.flatnonzero(data.labels == "real")
     for row, crop in ((0, real[0]), (41, real[41])):
         views = recapture(read_image(data.paths[crop]), SIDES, 6, [3, crop])

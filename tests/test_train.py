@@ -151,7 +151,7 @@ def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
     assert len(warnings) == 2
     assert "nothing is measured" in warnings[0]
     assert "gather it as fake" in warnings[1]
-    assert "simulated 120 recaptures" in out
+    assert "simulating 120 recaptures" in out
     assert "APCER" not in out
     assert "precision" not in out
     labels = load_labels(tmp_path / "le.pickle")
@@ -182,7 +182,7 @@ def test_recaptures_are_simulated_unless_they_are_not_wanted(
     report = ["--report", tmp_path / "r.json"]
     status, out, _ = run(folder, *QUICK, *options, *report)
     assert status == 0
-    assert ("simulated 96 recaptures" in out) == (count > 0)
+    assert ("simulating 96 recaptures" in out) == (count > 0)
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["recaptures"] == count
     # All figures are of true crops.

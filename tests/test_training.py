@@ -265,10 +265,8 @@ def test_fakes_are_also_recaptures_of_real_crops_that_are_learnt_at_first(seed):
     assert set(drawn[made]) == {"fake"}
     fakes = drawn == "fake"
     assert fakes.mean() == pytest.approx(15 / 24, abs=0.01)  # as without recaptures
-    for third, share in enumerate((0.375, 0.125, 0)):  # from a half to none, and none
-        part = slice(third * 4000 // 3, (third + 1) * 4000 // 3)
-        assert made[part][fakes[part]].mean() == pytest.approx(share, abs=0.05)
-    assert not made[2700:].any()
+    assert made[:2000][fakes[:2000]].mean() == pytest.approx(0.5, abs=0.05)
+    assert not made[2000:].any()
     assert np.bincount(view[made]) / made.sum() == pytest.approx([0.25] * 4, abs=0.05)
     # Sources count the same, here too.
     assert np.mean(dataset.sources[crop[made]] == "b") == pytest.approx(0.5, abs=0.05)
@@ -283,7 +281,7 @@ def test_each_kind_of_attack_is_recaptured_on_its_surfaces_and_masks_on_none():
     assert set(view[drawn == "print"]) == {-1, 1, 3}
     assert set(view[(drawn == "real") | (drawn == "mask")]) == {-1}
     for kind in ("replay", "print"):
-        assert np.mean(view[drawn == kind] >= 0) == pytest.approx(1 / 6, abs=0.05)
+        assert np.mean(view[drawn == kind] >= 0) == pytest.approx(0.25, abs=0.05)
 
 
 def test_where_there_are_only_real_crops_half_of_what_is_learnt_are_recaptures():
