@@ -18,7 +18,10 @@ import cv2
 import numpy as np
 
 RECAPTURES = 6  # of each real crop
-MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB and half a minute
+MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB, and about a minute
+# Of the draws of an attack that can be simulated, in the first half of the steps only:
+# a network that learns recaptures to the end takes some true attacks for real.
+SIMULATED = 0.5
 
 # Of a crop's longer side, in pixels: four times the network's input, so that a raster
 # is sampled there. Larger takes longer, and looks the same once it is shrunk.
@@ -130,6 +133,43 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
         views = recapture(image, surfaces, count, [seed, crop])
         recaptures[row] = [shrink(view, width, height) for view in views]
     return dataset._replace(recaptures=recaptures)
+
+
+def draw_recaptures(
+    rng: np.random.Generator,
+    dataset: Dataset,
+    train: np.ndarray,
+    shares: np.ndarray,
+    order: np.ndarray,
+    drawn: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
+
+    `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
+    those of `training.draw_order`. In the first half of the steps a share, SIMULATED,
+    is replaced of each kind of attack that can be simulated. If there are no attacks,
+    the share is of the real crops, in all steps.
+
+    Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
+    """
+    is_real = dataset.labels[train] == BONA_FIDE
+    rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
+    odds = shares[is_real] / shares[is_real].sum()
+    surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
+    is_alone = is_real.all()
+    new_order, new_drawn = order.copy(), drawn.copy()
+    for number, name in enumerate(dataset.classes):
+        own = surfaces_of([name])
+        views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
+        if views:
+            replaced = (drawn == number) | is_alone
+            replaced &= rng.random(order.shape) < SIMULATED
+            if not is_alone:
+                replaced[len(order) // 2 :] = False
+            n = replaced.sum()
+            chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
+            new_order[replaced], new_drawn[replaced] = -1 - chosen, number
+    return new_order, new_drawn
 
 
 def recapture(

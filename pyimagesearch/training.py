@@ -14,8 +14,7 @@ from functools import partial
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import interrupt_as_event
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.simulate import surfaces_of
+from pyimagesearch.simulate import draw_recaptures
 
 import cv2
 import numpy as np
@@ -27,9 +26,6 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-# Of the draws of an attack that can be simulated, in the first half of the steps only:
-# a network that learns recaptures to the end takes some true attacks for real.
-SIMULATED = 0.5
 PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
 
@@ -76,43 +72,6 @@ def make_batches(
 
     batches = tf.data.Dataset.from_tensor_slices((order, drawn, transforms)).map(load)
     return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
-
-
-def draw_recaptures(
-    rng: np.random.Generator,
-    dataset: Dataset,
-    train: np.ndarray,
-    shares: np.ndarray,
-    order: np.ndarray,
-    drawn: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
-
-    `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
-    those of `draw_order`. In the first half of the steps a share, SIMULATED, is
-    replaced of each kind of attack that can be simulated. If there are no attacks, the
-    share is of the real crops, in all steps.
-
-    Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
-    """
-    is_real = dataset.labels[train] == BONA_FIDE
-    rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
-    odds = shares[is_real] / shares[is_real].sum()
-    surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
-    is_alone = is_real.all()
-    new_order, new_drawn = order.copy(), drawn.copy()
-    for number, name in enumerate(dataset.classes):
-        own = surfaces_of([name])
-        views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
-        if views:
-            replaced = (drawn == number) | is_alone
-            replaced &= rng.random(order.shape) < SIMULATED
-            if not is_alone:
-                replaced[len(order) // 2 :] = False
-            n = replaced.sum()
-            chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
-            new_order[replaced], new_drawn[replaced] = -1 - chosen, number
-    return new_order, new_drawn
 
 
 def plain_batches(
