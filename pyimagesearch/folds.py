@@ -119,8 +119,8 @@ def split_dataset(
     labels, sources = dataset.labels, dataset.sources
     if set(labels) == {BONA_FIDE}:
         warn(
-            "only real faces: attacks are simulated, and nothing is measured, "
-            "as there are no true ones; elsewhere such a network had an ACER of 18 %"
+            "only real faces: attacks are simulated, and nothing is measured, as there "
+            "are no true ones; elsewhere such networks had an EER of 14 %, ACER of 18 %"
         )
         warn(f"film a phone that shows these faces, gather it as {ATTACK}, train again")
         return [Fold(np.arange(len(labels)), np.arange(0))], "nothing is held out"
