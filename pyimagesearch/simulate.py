@@ -2,8 +2,7 @@
 
 The steps come in the order in which they happen: a picture is sent and shown, the room
 adds its light, and a camera takes a picture of that. Light is linear, 1 is what the
-camera shows as white. Each (low, high) is a range to draw from, evenly or, in
-`_draw_log`, evenly in its logarithm.
+camera shows as white. Each (low, high) is a range that is drawn from evenly.
 """
 
 import math
@@ -37,14 +36,14 @@ BEND = 0.05  # of the pitch, either way, across the picture: surfaces are held a
 DISPLAY_GAMMA = 1.9, 2.6  # sRGB's is 2.2; many screens enhance the contrast
 # Screens have 6500 to 9500 K, the room that the camera is balanced for has less.
 DISPLAY_BLUE, DISPLAY_RED = (1.0, 1.5), (0.7, 1.05)
-DISPLAY_MEAN = 0.2, 1.0  # as exposed: most screens are brighter than the room
-REFLECTION = 0.0003, 0.04  # of the room in the glass: grey blacks, in daylight
+DISPLAY_MEAN = 0.12, 0.8  # as exposed: dim in daylight, burnt in the evening
+REFLECTION = 0.0, 0.04  # of the room in the glass: blacks become grey
 GLARE_SHARE, GLARE = 0.4, (0.2, 1.5)  # a lamp or a window in the glass
 DISPLAY_PITCH = 0.4, 2.5  # the screen's pixels for each of the camera's
 DISPLAY_RASTER = 0.03, 0.25  # its contrast, as far as lens and sensor leave it
 STRIPES = [0, 2 * math.pi / 3, 4 * math.pi / 3]  # blue, green, red are side by side
 
-INK = 0.002, 0.06  # reflectance of black, from photo paper to plain paper
+INK = 0.005, 0.06  # reflectance of black, from photo paper to plain paper
 INK_GAMMA = 1.7, 2.4
 GAMUT = 0.6, 1.0  # of the colours: inks are less saturated than lights
 TINT = 0.9, 1.1  # of blue and of red: paper, ink and lamp
@@ -68,7 +67,7 @@ def on_screen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = _expose(light, DISPLAY_MEAN, rng)
     if rng.random() < RASTER_SHARE:
         _add_raster(light, DISPLAY_PITCH, DISPLAY_RASTER, [0, 0, 0], STRIPES, rng)
-    light += _draw_log(rng, *REFLECTION)
+    light += rng.uniform(*REFLECTION)
     if rng.random() < GLARE_SHARE:
         _add_glare(light, GLARE, rng)
     return _take(light, rng)
@@ -81,7 +80,7 @@ def on_paper(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gamut = rng.uniform(*GAMUT)
     picture = cv2.addWeighted(picture, gamut, grey, 1 - gamut, 0)
     white = [rng.uniform(*TINT), 1, rng.uniform(*TINT)]
-    light = _show(picture, rng.uniform(*INK_GAMMA), _draw_log(rng, *INK), white)
+    light = _show(picture, rng.uniform(*INK_GAMMA), rng.uniform(*INK), white)
     light = _expose(light, PAPER_MEAN, rng)
     if rng.random() < RASTER_SHARE:
         _add_raster(light, HALFTONE_PITCH, HALFTONE, HALFTONE_ANGLES, [0, 0, 0], rng)
