@@ -275,9 +275,9 @@ def test_keys_go_to_the_collector_and_its_caption_follows(screen, tmp_path):
         screen.act(TITLE, "r")
         while not list(tmp_path.rglob("*.png")):
             pass
-        screen.act(TITLE, "u")
         while list(tmp_path.rglob("*.png")):
-            pass
+            screen.act(TITLE, "u")
+            threading.Event().wait(0.3)  # pressed sooner, it would be ignored
         screen.act(TITLE, "q")
 
     user = threading.Thread(target=act)
