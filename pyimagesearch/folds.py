@@ -120,7 +120,7 @@ def split_dataset(
     if set(labels) == {BONA_FIDE}:
         warn(
             "only real faces: attacks are simulated, and nothing is measured, as there "
-            "are no true ones; such networks had an EER of 14 to 57 %, where 50 is chance"
+            "are no true ones; such networks had an EER of 14 to 57 % (chance: 50)"
         )
         warn(f"film a phone that shows these faces, gather it as {ATTACK}, train again")
         return [Fold(np.arange(len(labels)), np.arange(0))], "nothing is held out"
