@@ -33,7 +33,7 @@ from pyimagesearch.faces import (
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
-from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
@@ -152,7 +152,7 @@ def print_next(args: argparse.Namespace, live: bool) -> None:
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
-    other = "fake" if own == BONA_FIDE else BONA_FIDE
+    other = ATTACK if own == BONA_FIDE else BONA_FIDE
     source, when = args.input, ""
     if is_address(source):
         source = hide_password(source)

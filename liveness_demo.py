@@ -81,10 +81,12 @@ def label_frames(
         if frame.source != source:
             classifier.reset()
             source = frame.source
+        network = classifier.network
         note = reloader.refresh(classifier) if reloader else None
         if note and collector:
             collector.note(note)
-            collector.compare_with(reloader.model)
+            if classifier.network is not network:  # it was not refused
+                collector.compare_with(reloader.model)
         predictions = classifier.classify(frame.image, faces, frame.time)
         # Before anything is drawn, as crops are views of the frame.
         names = [
@@ -210,7 +212,7 @@ def run(args: argparse.Namespace) -> None:
             collector.train += train_options(args.model, args.le)
             stack.enter_context(closing(collector))
             last.callback(collector.print_next)
-            if network:
+            if network and display:  # the caption needs it
                 collector.compare_with(args.model)
             if not frames.live:
                 frames.files = collector.name_sources(frames.files)
@@ -250,9 +252,9 @@ def train_options(model: Path, le: Path) -> list[str]:
     if model.suffix.lower() == ".onnx":
         options += ["--export", str(model)]
         model = model.with_suffix(".model")
-    if model != Path("liveness.model"):
+    if model != console.MODEL:
         options += ["--model", str(model)]
-    if le != Path("le.pickle"):
+    if le != console.LE:
         options += ["--le", str(le)]
     return options
 

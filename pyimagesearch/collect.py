@@ -7,6 +7,7 @@ unsure of are kept for a person to sort.
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
@@ -15,7 +16,7 @@ from pyimagesearch.crops import CropFolder, common_cut, find_crops
 from pyimagesearch.faces import Face, shrink
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import Labels
-from pyimagesearch.names import BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def name_keys(classes: Iterable[str]) -> dict[str, str]:
     """Give each class its key: r for real, f for fake, 1 to 9 for kinds of attack."""
     attacks = [name for name in classes if name != BONA_FIDE]
     keys = {BONA_FIDE[0]: BONA_FIDE} if BONA_FIDE in classes else {}
-    keys["f"] = "fake" if "fake" in attacks else attacks[0]
+    keys["f"] = ATTACK if ATTACK in attacks else attacks[0]
     if len(attacks) > 1:
         keys |= {str(n): name for n, name in enumerate(attacks[:9], start=1)}
     return keys
@@ -80,7 +81,7 @@ class Collector:
         crops = find_crops(folder)
         classes = {*labels.classes, *crops} - {UNSURE}
         if not labels.classes:
-            classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, "fake"}
+            classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
         self.saved = Counter()
         self.train = ["--dataset", str(folder)]
@@ -244,17 +245,21 @@ class Collector:
             text = self._advise()
         return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
 
+    @cached_property
+    def _train_command(self) -> str:  # it looks for python, and captions are many
+        return command_line("train.py", *self.train)
+
     def _advise(self) -> str:
         real = self._counts[BONA_FIDE]
         if BONA_FIDE in self._folders and real < ENOUGH:
             return "look into the camera and press r: near, far, turned"
         if sum(self._counts[name] for name in self._folders) - real < ENOUGH:
             return "hold a phone with your picture or video before it, press f"
-        train = command_line("train.py", *self.train)
         if self._newer is None:
-            return f"enough to begin: run  {train}"
+            return f"enough to begin: run  {self._train_command}"
         if self._newer:
-            return f"{count_of(self._newer, 'crop')} not yet learnt: run  {train}"
+            new = count_of(self._newer, "crop")
+            return f"{new} not yet learnt: run  {self._train_command}"
         return "where a label is wrong, press the key of the right one"
 
     def __str__(self) -> str:
@@ -275,7 +280,7 @@ class Collector:
         crops = find_crops(self._folder)
         attacks = {name for name, own in crops.items() if own} - {BONA_FIDE, UNSURE}
         if crops.get(BONA_FIDE) and attacks:
-            command = command_line("train.py", *self.train)
+            command = self._train_command
         else:
             command = command_line("liveness_demo.py", "--collect", str(self._folder))
         info(f"next: {command}")

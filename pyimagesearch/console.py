@@ -17,6 +17,7 @@ import pyimagesearch
 
 import cv2
 
+MODEL, LE = Path("liveness.model"), Path("le.pickle")  # where they are by default
 is_command = False  # whether one of our commands is running, or another program
 
 
@@ -135,11 +136,9 @@ def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add --model and --le, the files that training hands to the demo."""
     file = {"type": path, "metavar": "FILE"}
     what = f"network {purpose} (default: %(default)s)"
-    default = Path("liveness.model")
-    parser.add_argument("-m", "--model", **file, default=default, help=what)
+    parser.add_argument("-m", "--model", **file, default=MODEL, help=what)
     what = f"label encoder {purpose} (default: %(default)s)"
-    default = Path("le.pickle")
-    parser.add_argument("-l", "--le", **file, default=default, help=what)
+    parser.add_argument("-l", "--le", **file, default=LE, help=what)
 
 
 def path(text: str) -> Path:

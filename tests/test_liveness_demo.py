@@ -236,6 +236,44 @@ def test_from_nothing_to_a_network_in_one_window(
     assert sorted(words[-4:]) == sorted(command)
 
 
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_a_refused_network_does_not_count_as_the_one_in_use(is_refused, tmp_path):
+    network = object()
+    compared = []
+
+    class Reloader:
+        model = tmp_path / "liveness.model"
+
+        def refresh(self, classifier):
+            classifier.network = network if is_refused else object()
+            return "a new network"
+
+    class Classifier:
+        def __init__(self):
+            self.network = network
+
+        def reset(self):
+            pass
+
+        def classify(self, *_):
+            return []
+
+    class Collector:
+        note = see = staticmethod(lambda *_: None)
+        compare_with = staticmethod(compared.append)
+
+    liveness_demo.label_frames(
+        [(make_frame(), [], 0)],
+        Classifier(),
+        [],
+        None,
+        Counter(),
+        Collector(),
+        Reloader(),
+    )
+    assert compared == ([] if is_refused else [Reloader.model])
+
+
 def test_a_video_without_faces_is_no_error(demo, tmp_path):
     path = tmp_path / "blank.avi"
     write_video(path, [np.zeros((64, 64, 3), np.uint8)] * 3)
