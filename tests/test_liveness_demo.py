@@ -84,6 +84,8 @@ def predict(face, label, score=0.9, probability=0.9, crop=None):
 class FixedClassifier:
     """Stands for a FaceClassifier that gives each face of an image its label."""
 
+    network = None
+
     def __init__(self, *labels):
         self.labels, self.resets, self.seen = labels, 0, []
 
