@@ -18,12 +18,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from itertools import groupby
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
 from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, usual_detector
+from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search, usual_detector
 from pyimagesearch.faces import (
     DetectorPool,
     add_detector_flags,
@@ -46,28 +47,41 @@ def gather(
     detectors: DetectorPool,
     output: CropFolder,
     counts: Counter,
+    skip: int,
     confidence: float | None = None,
     all_faces: bool = False,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
     Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
-    crop was there already) and "dropped" (too small or outside the frame). Another
-    picture that has a crop's name is a UserError. Returns the sources with a crop.
+    crop was there already) and "dropped" (too small or outside the frame); the frames
+    of each source are also recorded in the output. Another picture that has a crop's
+    name is a UserError. Returns the sources with a crop.
     """
     with_crop = set()
+    if confidence is None:
+        confidence = detectors.confidence
+    how = skip, detectors.name, detectors.size, confidence
     with closing(detect_in_frames(frames, detectors, confidence)) as detected:
-        for frame, faces, dropped in detected:
-            counts["searched"] += 1
-            counts["dropped"] += dropped
-            counts["faceless"] += not faces
-            for place, face in enumerate(faces if all_faces else faces[:1], start=1):
-                crop = output.cut(frame.image, face)
-                path = output.save(crop, frame, place, face)
-                counts["saved" if path else "kept"] += 1
-                with_crop.add(frame.source)
-                if path:
-                    info(f"saved {path} to disk")
+        for source, found in groupby(detected, key=lambda item: item[0].source):
+            before, is_whole = counts.copy(), False
+            try:
+                for frame, faces, dropped in found:
+                    counts["searched"] += 1
+                    counts["dropped"] += dropped
+                    counts["faceless"] += not faces
+                    chosen = faces if all_faces else faces[:1]
+                    for place, face in enumerate(chosen, start=1):
+                        crop = output.cut(frame.image, face)
+                        path = output.save(crop, frame, place, face)
+                        counts["saved" if path else "kept"] += 1
+                        with_crop.add(source)
+                        if path:
+                            info(f"saved {path} to disk")
+                is_whole = True
+            finally:
+                found_in = [counts[n] - before[n] for n in ("searched", "faceless")]
+                output.record_search(Search(source, "", *how, *found_in), is_whole)
     return with_crop
 
 
@@ -124,9 +138,8 @@ def run(args: argparse.Namespace) -> None:
             frames.files = output.name_sources(frames.files)
         try:
             with closing(output), closing(with_progress(frames)) as shown:
-                with_crop = gather(
-                    shown, detectors, output, counts, args.confidence, args.all_faces
-                )
+                options = args.skip, args.confidence, args.all_faces
+                with_crop = gather(shown, detectors, output, counts, *options)
         finally:
             summarize(frames.read, counts, args.output)
         shown = frames.name if frames.live else args.input

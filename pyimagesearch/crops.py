@@ -1,11 +1,15 @@
-"""A folder of crops: the PNGs, and crops.csv, which says where each was cut from."""
+"""A folder of crops: the PNGs, crops.csv and frames.csv.
+
+crops.csv says where each crop was cut from; frames.csv says in how many frames of each
+source there was no face.
+"""
 
 import codecs
 import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +29,7 @@ MANIFEST_NAME = "crops.csv"
 # the file that the crop was cut from, empty for a camera.
 COLUMNS = ["file", "source", "frame", "left", "top", "right", "bottom"]
 COLUMNS += ["confidence", "margin", "detector", "fingerprint"]
+FRAMES_NAME = "frames.csv"
 
 
 class CropRecord(NamedTuple):
@@ -34,6 +39,19 @@ class CropRecord(NamedTuple):
     margin: float = 0.0
     detector: str = Res10.NAME
     fingerprint: str = ""
+
+
+class Search(NamedTuple):
+    """What frames.csv says of a source: how it was searched for faces."""
+
+    source: str
+    fingerprint: str  # of its file, empty for a camera
+    skip: int
+    detector: str
+    detector_size: int  # longer side of the detector's input in pixels
+    confidence: float  # that faces had to exceed
+    searched: int  # frames
+    faceless: int  # frames without a face, of those searched
 
 
 class CropFolder:
@@ -58,8 +76,9 @@ class CropFolder:
                 "that --margin or another folder"
             )
         self.folder, self._margin, self._detector = folder, margin, detector
-        self._records = read(folder)
-        self._manifest = None
+        self._records, self._searches = read(folder), read_searches(folder)
+        self._manifest = self._frames = None
+        self._replaces = False
         existing = {crop.name for crop in crops if crop.parent == folder}
         self._fingerprints = {  # by the source of the crops that are there
             record.source: record.fingerprint
@@ -115,16 +134,36 @@ class CropFolder:
         record = CropRecord(frame.source, self._margin, self._detector, fingerprint)
         self._records[name] = record
         if self._manifest is None:
-            self._manifest = open_manifest(self.folder / MANIFEST_NAME)
+            self._manifest = open_manifest(self.folder / MANIFEST_NAME, COLUMNS)
         box = face.left, face.top, face.right, face.bottom
         confidence, margin = f"{face.confidence:.4f}", f"{record.margin:g}"
         line = [name, record.source, frame.number, *box, confidence, margin]
         self._manifest.add(to_csv([*line, record.detector, fingerprint]))
 
+    def record_search(self, search: Search, is_whole: bool) -> None:
+        """Write how a source was searched to frames.csv, in place of its old line.
+
+        The fingerprint is filled in. An interrupted search replaces no line.
+        """
+        search = search._replace(fingerprint=self._fingerprints.get(search.source, ""))
+        known = self._searches.get(search.source)
+        if search == known or (known and not is_whole):
+            return
+        self._searches[search.source] = search
+        self._replaces |= known is not None
+        if self._frames is None:
+            self._frames = open_manifest(self.folder / FRAMES_NAME, Search._fields)
+        self._frames.add(to_csv(search))
+
     def close(self) -> None:
-        """Close crops.csv."""
-        if self._manifest:
-            self._manifest.close()
+        """Close crops.csv and frames.csv."""
+        for file in (self._manifest, self._frames):
+            if file:
+                file.close()
+        if self._replaces:  # the last line of a source counts; remove the others
+            lines = map(to_csv, [Search._fields, *read_searches(self.folder).values()])
+            with atomic_write(self.folder / FRAMES_NAME) as temporary:
+                temporary.write_bytes(b"".join(lines))
 
 
 def find_crops(dataset: Path) -> dict[str, list[Path]]:
@@ -143,46 +182,65 @@ def read_manifest(folder: Path, warns: bool = True) -> dict[str, CropRecord | No
     A line that cannot be read gives None, and a warning unless not `warns`.
     """
     path, records = folder / MANIFEST_NAME, {}
-    try:
-        for row in read_rows(path):
-            try:
-                margin = float(row["margin"].replace(",", "."))
-                fingerprint = row["fingerprint"].strip()
-            except (AttributeError, ValueError):  # a full disk may have cut it short
-                records[row["file"]] = None
-            else:
-                records[row["file"]] = CropRecord(
-                    row["source"], margin, row["detector"], fingerprint
-                )
-    except csv.Error as error:
-        raise UserError(f"{path}: not a list of crops: {error}") from None
+    for row in read_rows(path, COLUMNS)[0]:
+        try:
+            margin = float(row["margin"].replace(",", "."))
+            fingerprint = row["fingerprint"].strip()
+        except (AttributeError, ValueError):  # a full disk may have cut it short
+            records[row["file"]] = None
+        else:
+            records[row["file"]] = CropRecord(
+                row["source"], margin, row["detector"], fingerprint
+            )
     bad = [name for name, record in records.items() if record is None]
     if bad and warns:
         warn(f"{path}: ignored {count_of(len(bad), 'bad line')}, the first of {bad[0]}")
     return records
 
 
-def read_rows(path: Path) -> csv.DictReader:
-    """Read the lines of a crops.csv, also as a spreadsheet saves it."""
+def read_searches(folder: Path) -> dict[str, Search]:
+    """Read a folder's frames.csv, if there is one, by source, without bad lines."""
+    searches = {}
+    for row in read_rows(folder / FRAMES_NAME, Search._fields)[0]:
+        with suppress(AttributeError, TypeError, ValueError):  # a full disk may have cut it short
+            confidence = float(row["confidence"].replace(",", "."))
+            numbers = {
+                name: int(row[name])
+                for name in ("skip", "detector_size", "searched", "faceless")
+            }
+            searches[row["source"]] = Search(
+                row["source"],
+                row["fingerprint"],
+                detector=row["detector"],
+                confidence=confidence,
+                **numbers,
+            )
+    return searches
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[dict], list[str]]:
+    """Read the lines and the columns of such a file, also as a spreadsheet saves it."""
     content = path.read_bytes() if path.exists() else b""
     # UTF-8, unless Python takes the names of files for ASCII.
     encoding = "ascii" if sys.getfilesystemencoding() == "ascii" else "utf-8"
-    content = content.removeprefix(codecs.BOM_UTF8) or to_csv(COLUMNS)
+    content = content.removeprefix(codecs.BOM_UTF8) or to_csv(columns)
     text = content.decode(encoding, "surrogateescape")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    if not set(COLUMNS) <= set(rows.fieldnames):
-        raise UserError(
-            f"{path}: not a list of crops as gather_examples.py writes it: its columns "
-            f"are {', '.join(rows.fieldnames)}"
-        )
-    return rows
+    what = f"not a list of {path.stem} as gather_examples.py writes it"
+    try:
+        if set(columns) <= set(rows.fieldnames):
+            return list(rows), rows.fieldnames
+        reason = f"its columns are {', '.join(rows.fieldnames)}"
+    except csv.Error as error:
+        reason = error
+    raise UserError(f"{path}: {what}: {reason}")
 
 
-def open_manifest(path: Path) -> Appender:
-    """Open a crops.csv to append to; rewrite it first if a spreadsheet saved it."""
-    rows = read_rows(path)
-    columns = list(dict.fromkeys([*COLUMNS, *rows.fieldnames]))
+def open_manifest(path: Path, columns: Sequence[str]) -> Appender:
+    """Open such a file to append to; rewrite it first if a spreadsheet saved it."""
+    rows, found = read_rows(path, columns)
+    columns = list(dict.fromkeys([*columns, *found]))
     header = to_csv(columns)
     if path.exists() and not path.read_bytes().startswith(header):
         lines = [to_csv(row[name] for name in columns) for row in rows]
@@ -199,7 +257,7 @@ def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
     """
     read = read or cache(read_manifest)
     examples, detectors = {}, Counter()
-    for path, record in _look_up(paths, read):
+    for path, record in look_up(paths, read):
         examples.setdefault(record.margin, path)
         detectors[record.detector] += 1
     if len(examples) > 1:
@@ -230,11 +288,12 @@ def usual_detector(folder: Path) -> str | None:
             crops += find_files(manifest.parent, IMAGE_SUFFIXES)
     read, detectors = cache(partial(read_manifest, warns=False)), Counter()
     with suppress(UserError, OSError):  # CropFolder reports the folder's own
-        detectors.update(record.detector for _, record in _look_up(crops, read))
+        detectors.update(record.detector for _, record in look_up(crops, read))
     return max(detectors, key=detectors.get, default=None)
 
 
-def _look_up(paths: list[Path], read) -> Iterator[tuple[Path, CropRecord]]:
+def look_up(paths: list[Path], read) -> Iterator[tuple[Path, CropRecord]]:
+    """Yield crops with their records, without those whose line is bad."""
     for path in paths:
         records = read(path.parent)
         if path.name not in records:  # it may have been sorted into its class by hand

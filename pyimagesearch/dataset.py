@@ -4,11 +4,20 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.crops import MANIFEST_NAME, common_cut
+from pyimagesearch.crops import (
+    FRAMES_NAME,
+    MANIFEST_NAME,
+    Search,
+    common_cut,
+    look_up,
+    read_manifest,
+    read_searches,
+)
 from pyimagesearch.faces import HEIGHT, WIDTH, shrink
 from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
@@ -24,6 +33,9 @@ class Dataset(NamedTuple):
     sources: np.ndarray  # (n,) of str, see `names.source_of`
     frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
     paths: list[Path]
+    sizes: np.ndarray  # (n,) int: shorter side of the face's box in pixels
+    fingerprints: np.ndarray  # (n,) of str: of the file it was cut from, "" if unknown
+    searches: dict[tuple[str, str], Search]  # by label and source, of those known
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
     # Simulated ones, of each real crop in order: (real, k, height, width, 3) uint8 BGR.
@@ -43,6 +55,8 @@ class Dataset(NamedTuple):
             sources=self.sources[crops],
             frames=self.frames[crops],
             paths=[self.paths[crop] for crop in crops],
+            sizes=self.sizes[crops],
+            fingerprints=self.fingerprints[crops],
             recaptures=None,
         )
 
@@ -67,28 +81,33 @@ def load_dataset(
             f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
             f"--collect {folder}, first"
         )
-    files = [path for path in find_files(folder) if path.name != MANIFEST_NAME]
+    files = find_files(folder)
+    tables = [path for path in files if path.name == FRAMES_NAME]
+    files = [path for path in files if path.name not in (FRAMES_NAME, MANIFEST_NAME)]
     unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
     if unsure:
         info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
         files = [path for path in files if path not in unsure]
 
-    def load(path: Path) -> np.ndarray | None:
+    def load(path: Path) -> tuple[np.ndarray, int] | None:
         image = read_image(path) if path.parent != folder else None
-        return None if image is None else shrink(image, width, height)
+        if image is None:
+            return None
+        return shrink(image, width, height), min(image.shape[:2])
 
     crops, paths = np.empty((len(files), height, width, 3), np.uint8), []
-    strays = 0
+    strays, sides = 0, []
     with ThreadPoolExecutor() as threads:
-        for path, crop in zip(files, threads.map(load, files), strict=True):
+        for path, loaded in zip(files, threads.map(load, files), strict=True):
             if path.parent == folder:
                 strays += 1
-            elif crop is None:
+            elif loaded is None:
                 is_heif = path.suffix.lower() in {".heic", ".heif"}
                 reason = HEIF_ADVICE if is_heif else "not a readable image"
                 warn(f"{path}: {reason}; skipped")
             else:
-                crops[len(paths)] = crop
+                crops[len(paths)], side = loaded
+                sides.append(side)
                 paths.append(path)
     if strays:
         warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
@@ -99,7 +118,9 @@ def load_dataset(
     for name in sorted({place[0] for place in places}):
         if as_label(name) != name:
             info(f"{folder / name}: counts as {BONA_FIDE}")
-    margin, detector = common_cut(paths)
+    read = cache(read_manifest)
+    margin, detector = common_cut(paths, read)
+    known = {path: record.fingerprint for path, record in look_up(paths, read)}
     sources = [source_of(path, folder) for path in paths]
     dataset = Dataset(
         crops[: len(paths)],
@@ -107,6 +128,9 @@ def load_dataset(
         np.array([source for source, _ in sources]),
         np.array([frame for _, frame in sources]),
         paths,
+        np.round(np.array(sides) / (1 + 2 * margin)).astype(int),
+        np.array([known.get(path, "") for path in paths]),
+        find_searches(folder, tables),
         margin,
         detector,
     )
@@ -114,6 +138,18 @@ def load_dataset(
         images = count_of(sum(counts.values()), "image")
         info(f"{images} of {label}, {count_of(len(counts), 'source')}")
     return dataset
+
+
+def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Search]:
+    """Read what each frames.csv of a dataset says, by label and source."""
+    searches = {}
+    for table in tables:
+        names = table.parent.relative_to(folder).parts
+        if names and names[0] != UNSURE:
+            for source, search in read_searches(table.parent).items():
+                source = "/".join([*names[1:], source])
+                searches[as_label(names[0]), source] = search
+    return dict(sorted(searches.items()))
 
 
 def check_classes(

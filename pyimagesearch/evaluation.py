@@ -1,61 +1,61 @@
-"""Evaluate a network on crops: print the figures and write the report."""
+"""Measure a network on crops, and collect what a report says about it."""
 
 import argparse
-import json
-import math
+import hashlib
+import re
+import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_sources, digest_crops, load_dataset
-from pyimagesearch.files import atomic_write
 from pyimagesearch.folds import Fold
 from pyimagesearch.labels import THRESHOLD, Labels, save_labels_of
-from pyimagesearch.metrics import evaluate
+from pyimagesearch.metrics import Rate, evaluate
 from pyimagesearch.models import classify, load_classifier
-from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.names import BONA_FIDE, persons_of
 from pyimagesearch.plots import plot_report
+from pyimagesearch.report import ENOUGH, format_report, join, write_report
 
 import numpy as np
 from sklearn.metrics import classification_report
 
-ENOUGH = 20  # crops of each class; of fewer, one error is more than 5 %
 PACKAGES = ("numpy", "opencv-python", "tensorflow", "keras", "scikit-learn")
+SIZES = 16, 48, 96, 192  # pixels, where the next band of face sizes begins
+# Kinds of attack, and the words by which a folder says that it has them.
+KINDS = {
+    "print": {"print", "photo", "paper"},
+    "replay": {"replay", "video", "screen", "phone", "tablet"},
+    "mask": {"mask"},
+    "cut-out": {"cutout", "cut"},
+}
 
 
-def evaluate_files(
-    model: Path, le: Path, folder: Path, plot: Path, report: Path | None
-) -> None:
+def evaluate_files(args: argparse.Namespace) -> None:
     """Evaluate a trained network on a dataset; write the picture and the report."""
-    network, labels = load_classifier(model, le)
-    dataset = load_dataset(folder, network.width, network.height, to_train=False)
+    network, labels = load_classifier(args.model, args.le)
+    dataset = load_dataset(args.dataset, network.width, network.height, to_train=False)
     if dataset.margin != labels.margin:
         raise UserError(
-            f"{folder} was gathered with --margin {dataset.margin:g}, but {model} was "
-            f"trained with --margin {labels.margin:g}; gather again"
+            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
+            f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
+    warnings = []
     known = set(labels.learnt or ()) & set(digest_crops(dataset.crops))
     if known:
-        warn(
-            f"{folder}: the network was trained on {count_of(len(known), 'source')} of "
-            "it; the figures are optimistic"
-        )
+        warnings = [
+            f"{args.dataset}: the network was trained on "
+            f"{count_of(len(known), 'source')} of it; the figures are optimistic"
+        ]
+        warn(warnings[0])
     info("evaluating network...")
     probabilities = classify(network.predict, dataset.crops)
     figures, scores = measure(probabilities, labels.classes, dataset, labels.threshold)
-    written = []
-    if scores is not None:
-        plot_report(plot, [], scores, dataset)
-        written.append(plot)
-    if report:
-        figures["sources"] = count_sources(dataset)
-        write_report(report, folder, model, labels, figures)
-        written.append(report)
-    if written:
-        info(f"wrote {', '.join(map(str, written))}")
+    report = {"warnings": warnings, **figures, **describe(dataset, labels, args)}
+    publish(report, scores, dataset, [], args)
 
 
 def evaluate_folds(
@@ -71,39 +71,82 @@ def evaluate_folds(
     final network; `details` go into the report.
     """
     info("evaluating network...")
+    notes = []
     if len(results) > 1:
-        info(
+        notes.append(
             f"the figures are those of {len(results)} networks, each on the fold that "
             "it has not seen; the network that is saved has learnt all crops"
         )
+        info(notes[0])
+    described = describe(dataset, labels, args)
     dataset = dataset._replace(crops=dataset.crops[:, :0])  # subsets would copy them
     tested = np.concatenate([fold.test for fold, _ in results])
     order = np.argsort(tested)
     held_out = dataset.subset(tested[order])
     rows = np.concatenate([probabilities for _, (_, _, probabilities, _) in results])
-    report, scores = measure(rows[order], labels.classes, held_out)
-    report["folds"] = [
+    how = details["split"]["how"]
+    figures, scores = measure(rows[order], labels.classes, held_out, how=how)
+    folds = [
         measure_fold(fold, probabilities, dataset, labels.classes)
         for fold, (_, _, probabilities, _) in results
     ]
     # For --evaluate, which reports it on crops that it was not chosen on.
-    threshold = report["evaluation"]["frames"]["eer_threshold"]
-    labels = labels._replace(threshold=threshold)
-    save_labels_of(args.model, labels, args.le)
+    threshold = figures["evaluation"]["frames"]["eer_threshold"]
+    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
+    described["development_threshold"] = threshold
     histories = [history for _, (_, history, _, _) in results]
-    plot_report(args.plot, histories, scores, held_out)
-    if args.report:
-        write_report(args.report, args.dataset, args.model, labels, report | details)
+    report = {"warnings": notes, **figures, "folds": folds, **described, **details}
+    publish(report, scores, held_out, histories, args)
 
 
-def report_unmeasured(
-    history: dict, dataset: Dataset, labels: Labels, details: dict, args
+def publish(
+    report: dict,
+    scores: np.ndarray | None,
+    dataset: Dataset,
+    histories: list[dict],
+    args: argparse.Namespace,
 ) -> None:
-    """Draw the training curves, and write a report without figures."""
-    plot_report(args.plot, [history], None, dataset)
+    """Print the figures, draw the picture, and write the report if asked for.
+
+    `scores`, (n,), are the probabilities of bona fide; None if nothing was measured.
+    """
+    picture = b""
+    if scores is not None:
+        print(format_report(report))
+    if scores is not None or histories:
+        picture = plot_report(args.plot, histories, scores, dataset, report)
     if args.report:
-        sources = {"sources": count_sources(dataset)}
-        write_report(args.report, args.dataset, args.model, labels, sources | details)
+        write_report(args.report, report, picture)
+
+
+def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict:
+    """Say what was measured, and what is needed to do it again, ready for JSON."""
+    content = hashlib.sha256(dataset.crops.tobytes())
+    content.update("\0".join([*dataset.labels, *dataset.sources]).encode("utf-8", "replace"))
+    pairs = zip(dataset.labels, dataset.sources, dataset.fingerprints, strict=True)
+    fingerprints = {}
+    for label, source, fingerprint in pairs:
+        fingerprints.setdefault(str(label), {})[str(source)] = str(fingerprint)
+    return {
+        "command": shlex.join(["python", "train.py", *args.arguments]),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "model": str(args.model),
+        "model_sha256": labels.model_sha256,
+        "classes": labels.classes,
+        "margin": labels.margin,
+        "detector": labels.detector,
+        "development_threshold": labels.threshold,
+        "dataset": str(args.dataset),
+        "dataset_sha256": content.hexdigest(),
+        "sources": count_sources(dataset),
+        "fingerprints": fingerprints,
+        "searches": [
+            {"label": label, **search._asdict()}
+            for (label, _), search in dataset.searches.items()
+        ],
+        "versions": {"python": sys.version.split()[0]}
+        | {package: version(package) for package in PACKAGES},
+    }
 
 
 def measure_fold(
@@ -127,149 +170,127 @@ def measure(
     classes: list[str],
     dataset: Dataset,
     threshold: float | None = None,
+    how: str = "",
 ) -> tuple[dict, np.ndarray | None]:
-    """Compute and print the figures of n crops from their probabilities, (n, classes).
+    """Compute all figures of n crops from their probabilities, (n, classes).
 
-    `threshold`, that of the training, is used beside THRESHOLD. If a class has fewer
-    than ENOUGH crops, only its errors and those of the others are printed.
-
-    Returns
-    -------
-    report : dict
-        Ready for JSON: `classification_report` if the network knows all classes of the
-        dataset, `evaluation` if it knows real faces.
-    scores : ndarray of shape (n,) or None
-        Probability of bona fide of each crop, if the network gives it.
+    `threshold`, that of the training, is used beside THRESHOLD; `how` says how a
+    training's dataset was split. Returns the figures, ready for JSON, and the
+    probability of bona fide of each crop, (n,), or None if the network does not know
+    real faces.
     """
     truth, report = dataset.labels, {}
-    enough = min(Counter(truth).values()) >= ENOUGH
     if set(truth) <= set(classes):
         predicted = np.array(classes)[probabilities.argmax(axis=1)]
-        options = {"labels": classes, "zero_division": 0}
-        if enough:
-            print(classification_report(truth, predicted, **options))
         report["classification_report"] = classification_report(
-            truth, predicted, **options, output_dict=True
+            truth, predicted, labels=classes, zero_division=0, output_dict=True
         )
     if BONA_FIDE not in classes:
         warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
         return report, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
     report["evaluation"] = evaluate(scores, truth, dataset.sources, THRESHOLD)
-    texts = [format_evaluation(report["evaluation"], "chosen beforehand")]
     if threshold not in (None, THRESHOLD):
         at_own = evaluate(scores, truth, dataset.sources, threshold)
         report["evaluation_at_development_threshold"] = at_own
-        chosen = "chosen on the held-out crops of the training"
-        texts.append(format_evaluation(at_own, chosen, with_ranking=False))
-    few = format_few(report["evaluation"]["frames"])
-    print("\n\n".join(texts) if enough else few)
+    persons = persons_of(truth, dataset.sources, dataset.frames)
+    wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
+    bands = np.searchsorted(SIZES, dataset.sizes, side="right")
+    sizes = {name_band(band): bands == band for band in range(len(SIZES) + 1)}
+    report["by_size"] = count_errors(wrong, truth, sizes)
+    people = {str(name): persons == name for name in np.unique(persons)}
+    report["by_person"] = count_errors(wrong, truth, people)
+    report["non_response"] = count_non_responses(dataset)
+    report["not_tested"] = list_untested(report, how)
     return report, scores
 
 
-def write_report(
-    path: Path, dataset: Path, model: Path, labels: Labels, report: dict
-) -> None:
-    """Write a report as JSON, with what was evaluated and the packages' versions."""
-    report = {
-        "dataset": str(dataset),
-        "model": str(model),
-        "classes": labels.classes,
-        "margin": labels.margin,
-        "development_threshold": labels.threshold,
-        **report,
-        "versions": {"python": sys.version.split()[0]}
-        | {package: version(package) for package in PACKAGES},
+def name_band(band: int) -> str:
+    """Name the face sizes between two of SIZES, in pixels."""
+    if band == len(SIZES):
+        return f"{SIZES[-1]} and above"
+    return f"{SIZES[band - 1]} to {SIZES[band] - 1}" if band else f"below {SIZES[0]}"
+
+
+def count_errors(
+    wrong: np.ndarray, labels: np.ndarray, groups: dict[str, np.ndarray]
+) -> dict[str, dict]:
+    """Count the errors, (n,) bool, of each class in groups of crops, (n,) bool."""
+    return {
+        name: {
+            str(label): Rate(int(wrong[own].sum()), int(own.sum())).as_dict()
+            for label in np.unique(labels)
+            if (own := inside & (labels == label)).any()
+        }
+        for name, inside in groups.items()
     }
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
-def format_evaluation(evaluation: dict, chosen: str, with_ranking: bool = True) -> str:
-    """Format what `metrics.evaluate` returned, and how its threshold was chosen.
+def count_non_responses(dataset: Dataset) -> dict[str, dict]:
+    """Count by class the presentations and the frames in which no face was found.
 
-    `with_ranking` adds the figures that do not depend on the threshold.
+    `known` is how many presentations there are records of, in frames.csv.
     """
-    lines = [f"threshold {evaluation['threshold']:g}, {chosen}"]
-    for level, unit in (("frames", "frame"), ("videos", "video")):
-        figures = evaluation[level]
-        worst = " (worst)" * (len(figures["apcer"]) > 1)
-        lines.append(f"{f'per {unit}':<26}errors      n      rate   95 % interval")
-        lines += _format_rate("BPCER  real", figures["bpcer"])
-        for name, rate in figures["apcer"].items():
-            is_worst = name == figures["worst_instrument"]
-            lines += _format_rate(f"APCER  {name}{worst * is_worst}", rate)
-        if figures["acer"] is not None:
-            lines.append(f"{'ACER':<38} {_percent(figures['acer']):>8}")
-    figures = evaluation["frames"]
-    if with_ranking and figures["acer"] is not None:
-        lines.append("per frame, at thresholds chosen on these very crops: optimistic")
-        name = f"EER  {figures['eer_instrument']}{worst}"
-        lines.append(f"{name:<38} {_percent(figures['eer']):>8}")
-        lines.append(f"{'AUC':<38} {figures['auc']:8.3f}")
-        lines += _format_points(figures)
-    return "\n".join(lines)
+    counts = {}
+    for (label, _), search in dataset.searches.items():
+        own = counts.setdefault(label, Counter())
+        own["known"] += 1
+        own["without"] += search.faceless == search.searched
+        own["searched"] += search.searched
+        own["faceless"] += search.faceless
+    return {
+        label: {
+            "presentations": Rate(own["without"], own["known"]).as_dict(),
+            "frames": Rate(own["faceless"], own["searched"]).as_dict(),
+        }
+        for label, own in counts.items()
+    }
 
 
-def _format_points(figures: dict) -> Iterator[str]:
-    for name, point in figures["operating_points"].items():
-        flag = f"--threshold {point['threshold']}"
-        apcer, bpcer = point["apcer"], point["bpcer"]
-        passing = f"{_percent(apcer['rate'])} of {apcer['n']} {point['instrument']}"
-        rejected = f"{_percent(bpcer['rate'])} of {bpcer['n']} {BONA_FIDE}"
-        yield f"{flag:<24} {name:<20} APCER {passing}, BPCER {rejected}"
-    fewest = min(figures["apcer"], key=lambda name: figures["apcer"][name]["n"])
-    n = figures["apcer"][fewest]["n"]
-    for percent in (5, 1):
-        point, need = f"APCER at most {percent} %", 100 // percent
-        if n < need:
-            yield f"{point} needs {need} crops of each kind of attack; {fewest} has {n}"
-        elif point not in figures["operating_points"]:
-            yield f"{point} is reached at no threshold"
-
-
-def format_few(figures: dict) -> str:
-    """Say what the frames' figures of `metrics.evaluate` tell if crops are few.
-
-    For each class, that is how many errors there were, and Wilson's interval.
-    """
-    rates = {BONA_FIDE: figures["bpcer"], **figures["apcer"]}
-    rates = {name: rate for name, rate in rates.items() if rate["n"]}
-    lines = [f"at the threshold {THRESHOLD:g}, chosen beforehand:"]
-    for name, rate in rates.items():
-        low, high = (_percent(share, 0) for share in rate["interval"])
-        errors = count_of(rate["errors"], "error") if rate["errors"] else "no error"
-        possible = f"{low} to {high}" if rate["errors"] else f"up to {high}"
-        crops = count_of(rate["n"], "crop")
-        lines.append(f"{name}: {errors} in {crops}: {possible} is possible")
-    few = [name for name, rate in rates.items() if rate["n"] < ENOUGH]
-    lines.append(
-        f"too few crops of {' and '.join(few)} for rates and thresholds: gather at "
-        f"least {ENOUGH} of each class, in other places and of other persons; "
-        "--evaluate on other footage tells more"
-    )
-    return "\n".join(lines)
-
-
-def _percent(share: float, decimals: int = 1) -> str:
-    """Format a share with these decimals, or as many as tell it from 0 and 100 %."""
-    margin = 100 * min(share, 1 - share)
-    if margin > 0:
-        decimals = max(decimals, -math.floor(math.log10(margin)))
-    return f"{share:.{decimals}%}"
-
-
-def _format_rate(name: str, rate: dict) -> list[str]:
-    if not rate["n"]:
-        return [f"{name:<24} {0:7} {0:6}        -"]
-    low, high = rate["interval"]
-    rows = [
-        f"{name:<24} {rate['errors']:7} {rate['n']:6} {_percent(rate['rate']):>8}"
-        f"   {_percent(low)} to {_percent(high)}"
-    ]
-    sources = rate.get("over_sources")
-    if sources and sources["n"] > 1:
-        name = f"  mean of its {sources['n']} sources"
-        worst = f"   worst: {sources['worst']}" if rate["errors"] else ""
-        rows.append(f"{name:<39}{_percent(sources['mean']):>8}{worst}")
-    return rows
+def list_untested(report: dict, how: str) -> list[str]:
+    """List what a dataset gives no evidence of, from the other figures."""
+    presentations = report["evaluation"]["presentations"]
+    counts = {BONA_FIDE: presentations["bpcer"]["n"]}
+    counts |= {name: rate["n"] for name, rate in presentations["apcer"].items()}
+    gaps = []
+    if how == "crops at random":
+        gaps.append(
+            "new videos: crops were held out at random, so frames of one video were "
+            "learnt and measured, and the figures measure memory"
+        )
+    elif how == "blocks of frames":
+        gaps.append(
+            "new videos: the figures are of other parts of videos that were learnt, "
+            "and optimistic"
+        )
+    words = {name: set(re.findall("[a-z]+", name.lower())) for name in counts}
+    named = {kind for kind, own in KINDS.items() if any(own & w for w in words.values())}
+    known = set().union(*KINDS.values())
+    other = [name for name in counts if name != BONA_FIDE and not words[name] & known]
+    if missing := [kind for kind in KINDS if kind not in named]:
+        unclear = f" (unless they are in {join(other)})" if other else ""
+        gaps.append(f"kinds of attack: {join(missing)}{unclear}")
+    if single := [name for name, count in counts.items() if count == 1]:
+        gaps.append(f"more than one presentation of {join(single)}")
+    silent = {
+        name: rates["presentations"]["errors"]
+        for name, rates in report["non_response"].items()
+    }
+    if any(silent.values()):
+        texts = [f"{count} of {name}" for name, count in silent.items() if count]
+        gaps.append(f"presentations in which no face was found: {join(texts)}")
+    alone = [name for name, own in report["by_person"].items() if len(own) == 1]
+    if alone and len(counts) > 1:
+        gaps.append(
+            "whether the network tells faces apart instead of fakes: "
+            f"{join([name or 'no name' for name in alone])} in one class only"
+        )
+    texts = []
+    for size, own in report["by_size"].items():
+        few = {name: own[name]["n"] if name in own else 0 for name in counts}
+        few = [f"{few[name]} of {name}" for name in counts if few[name] < ENOUGH]
+        if few and not size.startswith("below"):
+            texts.append(f"{size} pixels ({join(few)})")
+    if texts:
+        gaps.append(f"faces with fewer than {ENOUGH} crops: {join(texts)}")
+    return gaps

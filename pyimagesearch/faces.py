@@ -59,7 +59,7 @@ class Res10:
         ),
     }
     CONFIDENCE = 0.5  # the tutorial's
-    INPUT_SIZE = (300, 300)  # width, height in training; the aspect ratio is not kept
+    SIZE = 300  # of both sides in training; the aspect ratio is not kept
     TRAINING_MEAN = (104.0, 177.0, 123.0)  # blue, green, red; subtracted in training
     # The published prototxt pads two layers that were trained without padding, and
     # whose prior boxes assume none: close faces get a second box, too far right and
@@ -67,6 +67,7 @@ class Res10:
     PADDING = re.compile(rb'(name: "conv[89]_2_h"(?:(?!pad:).)*pad: )1', re.DOTALL)
 
     def __init__(self, prototxt: bytes, caffemodel: bytes, size: int | None = None):
+        self.size = self.SIZE
         prototxt = self.PADDING.sub(rb"\g<1>0", prototxt)
         self._net = cv2.dnn.readNetFromCaffe(
             np.frombuffer(prototxt, np.uint8), np.frombuffer(caffemodel, np.uint8)
@@ -74,10 +75,9 @@ class Res10:
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
-        small = cv2.resize(image, self.INPUT_SIZE)
-        self._net.setInput(
-            cv2.dnn.blobFromImage(small, 1.0, self.INPUT_SIZE, self.TRAINING_MEAN)
-        )
+        size = self.size, self.size
+        small = cv2.resize(image, size)
+        self._net.setInput(cv2.dnn.blobFromImage(small, 1.0, size, self.TRAINING_MEAN))
         # (1, 1, n, 7): image, class, confidence, left, top, right, bottom
         found = self._net.forward()[0, 0]
         return found[found[:, 2] > confidence][:, [3, 4, 5, 6, 2]]
@@ -104,21 +104,21 @@ class YuNet:
     MIN_INPUT = 64
 
     def __init__(self, model: bytes, size: int | None = None):
-        self._size = size or self.SIZE
+        self.size = size or self.SIZE
         # OpenCV 5 prints a warning here that users cannot act on.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._net = cv2.FaceDetectorYN.create(
             "onnx",
             np.frombuffer(model, np.uint8),
             np.empty(0, np.uint8),
-            (self._size, self._size),
+            (self.size, self.size),
         )
         cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
         height, width = image.shape[:2]
-        zoom = self._size / max(width, height)
+        zoom = self.size / max(width, height)
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         small = cv2.resize(image, size)
         right, bottom = (max(0, self.MIN_INPUT - side) for side in size)
@@ -212,14 +212,16 @@ class DetectorPool:
     """Face detectors, one for each thread that needs one at the same time.
 
     The parameters are those of `load_detector`; the first detector is loaded at once.
-    `name` is "res10" or "YuNet".
+    `name` is "res10" or "YuNet", `size` the longer side of its input in pixels, and
+    `confidence` what faces have to exceed by default.
     """
 
     def __init__(self, path: Path, wanted: str | None = None, size: int | None = None):
         self._path, self._wanted, self._size = path, wanted, size
         first = self._load()
         self._free = [first]
-        self.name = first.NAME
+        self.name, self.size = first.NAME, first.size
+        self.confidence = first.CONFIDENCE
 
     def _load(self) -> Res10 | YuNet:
         return load_detector(self._path, self._wanted, self._size)

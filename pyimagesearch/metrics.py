@@ -9,6 +9,11 @@ BPCER: share of the bona fide presentations that are classified as attacks.
 ACER: mean of the BPCER and the worst APCER; it hides which of them is bad.
 EER: the error rate at the threshold where APCER and BPCER are equal, of the kind of
 attack where it is worst.
+
+A trial is a presentation: all crops of one source, whose scores are averaged. Crops as
+trials ("frames") help to understand the figures, but resemble each other too much for
+the intervals to hold. ACER, EER and AUC are conventions of research, not of the
+standard.
 """
 
 import math
@@ -21,6 +26,8 @@ from pyimagesearch.names import BONA_FIDE
 import numpy as np
 from scipy import stats
 from sklearn.metrics import roc_auc_score
+
+LIMITS = 10, 5, 1  # percent of attacks that may pass at an operating point
 
 
 class Rate(NamedTuple):
@@ -36,10 +43,7 @@ class Rate(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval, (0, 1) without trials.
-
-        Frames of one video are no independent trials: the true interval is wider.
-        """
+        """Wilson's 95 % interval, (0, 1) without trials."""
         if not self.n:
             return 0.0, 1.0
         interval = stats.binomtest(self.errors, self.n).proportion_ci(method="wilson")
@@ -141,9 +145,9 @@ def evaluate(
     Scores are probabilities of bona fide, in [0, 1]; labels are BONA_FIDE or an attack
     instrument. The threshold must be chosen without these data.
 
-    The result is ready for JSON. `frames` and `videos` hold the same figures, once with
-    every crop and once with the mean score of every source as a trial; None stands for
-    a figure that the data do not allow. `sources` lists every source.
+    The result is ready for JSON. `presentations` and `frames` hold the same figures,
+    once with the mean score of every source and once with every crop as a trial; None
+    stands for a figure that the data do not allow. `sources` lists every source.
     """
     keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
@@ -166,8 +170,8 @@ def evaluate(
         rate["over_sources"] = _over_sources(by_source, name)
     return {
         "threshold": threshold,
+        "presentations": _figures(means, labels[first], threshold),
         "frames": frames,
-        "videos": _figures(means, labels[first], threshold),
         "sources": by_source,
     }
 
@@ -188,8 +192,7 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
         "eer_threshold": None,
         "eer_instrument": None,
         "auc": None,
-        "bpcer_at_apcer_5": None,
-        "bpcer_at_apcer_1": None,
+        **{f"bpcer_at_apcer_{percent}": None for percent in LIMITS},
         "operating_points": {},
     }
     if instruments:
@@ -204,7 +207,7 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
     # Rounding may take it beyond 1.
     figures["auc"] = min(1.0, float(roc_auc_score(~is_attack, scores)))
     points = {"equal error": at_eer}
-    for percent in (5, 1):
+    for percent in LIMITS:
         if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
             rate, at = found
             key = f"bpcer_at_apcer_{percent}"

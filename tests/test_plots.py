@@ -2,7 +2,6 @@ import os
 import sys
 from pathlib import Path
 
-from pyimagesearch.dataset import Dataset
 from pyimagesearch.plots import (
     ATTACK_COLOR,
     REAL_COLOR,
@@ -13,6 +12,7 @@ from pyimagesearch.plots import (
 )
 
 import cv2
+import datasets
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -27,9 +27,8 @@ def make_dataset(folder, labels):
         path = folder / f"a-very-long-name-of-a-film_{number:06d}-{label}.png"
         assert cv2.imwrite(str(path), np.full((50, 40, 3), 90, np.uint8))
         paths.append(path)
-    crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
     labels, frames = np.array(labels), np.arange(len(labels))
-    return Dataset(crops, labels, labels, frames, paths, 0.0, "res10")
+    return datasets.make_dataset(labels, labels, frames)._replace(paths=paths)
 
 
 def has_color(image, color):

@@ -48,7 +48,8 @@ class LivenessNet:
 
         labels = np.where(is_real, BONA_FIDE, "fake")
         every = np.arange(len(crops))
-        dataset = Dataset(crops, labels, labels, every, [], 0.0, "")  # a source each
+        known = [], every, labels, {}, 0.0, ""
+        dataset = Dataset(crops, labels, labels, every, *known)  # a source each
         fold = Fold(every, np.arange(0))
         recipe = train.RECIPES["steady"]
         job = dataset, fold, recipe, self._seed
