@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import argparse
 import math
+import sys
 import time
 from contextlib import closing
 from functools import partial
@@ -246,7 +247,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     console.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
-    add("--report", **file, help="write all figures here, as JSON")
+    what = "write everything here: a page to read (.html), or all figures (.json)"
+    add("--report", type=console.report_path, metavar="FILE", help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -265,6 +267,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
+    args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
         if args.evaluate and getattr(args, name) is not None:
             flag = f"--{name.replace('_', '-')}"
@@ -286,7 +289,7 @@ def run(args: argparse.Namespace) -> None:
         return run_training(args)
     from pyimagesearch.evaluation import evaluate_files
 
-    evaluate_files(args.model, args.le, args.dataset, args.plot, args.report)
+    evaluate_files(args)
     print_next(args)
 
 

@@ -141,6 +141,13 @@ def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument("-l", "--le", **file, default=LE, help=what)
 
 
+def report_path(text: str) -> Path:
+    """Parse the path of a report; for argparse."""
+    if path(text).suffix.lower() not in (".html", ".json"):
+        raise argparse.ArgumentTypeError("the name must end in .html or .json")
+    return Path(text)
+
+
 def path(text: str) -> Path:
     """Parse a path; for argparse. An empty one would mean the current folder."""
     if not text:

@@ -202,7 +202,9 @@ def read_searches(folder: Path) -> dict[str, Search]:
     """Read a folder's frames.csv, if there is one, by source, without bad lines."""
     searches = {}
     for row in read_rows(folder / FRAMES_NAME, Search._fields)[0]:
-        with suppress(AttributeError, TypeError, ValueError):  # a full disk may have cut it short
+        with suppress(
+            AttributeError, TypeError, ValueError
+        ):  # a full disk may have cut it short
             confidence = float(row["confidence"].replace(",", "."))
             numbers = {
                 name: int(row[name])

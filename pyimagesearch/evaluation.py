@@ -24,7 +24,8 @@ import numpy as np
 from sklearn.metrics import classification_report
 
 PACKAGES = ("numpy", "opencv-python", "tensorflow", "keras", "scikit-learn")
-SIZES = 16, 48, 96, 192  # pixels, where the next band of face sizes begins
+SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
+BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 # Kinds of attack, and the words by which a folder says that it has them.
 KINDS = {
     "print": {"print", "photo", "paper"},
@@ -43,19 +44,22 @@ def evaluate_files(args: argparse.Namespace) -> None:
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
-    warnings = []
+    notes = []
     known = set(labels.learnt or ()) & set(digest_crops(dataset.crops))
     if known:
-        warnings = [
+        notes = [
             f"{args.dataset}: the network was trained on "
             f"{count_of(len(known), 'source')} of it; the figures are optimistic"
         ]
-        warn(warnings[0])
+        warn(notes[0])
     info("evaluating network...")
     probabilities = classify(network.predict, dataset.crops)
     figures, scores = measure(probabilities, labels.classes, dataset, labels.threshold)
-    report = {"warnings": warnings, **figures, **describe(dataset, labels, args)}
+    report = {"notes": notes, **figures, **describe(dataset, labels, args)}
     publish(report, scores, dataset, [], args)
+    written = [None if scores is None else args.plot, args.report]
+    if any(written):
+        info(f"wrote {', '.join(str(file) for file in written if file)}")
 
 
 def evaluate_folds(
@@ -73,11 +77,13 @@ def evaluate_folds(
     info("evaluating network...")
     notes = []
     if len(results) > 1:
-        notes.append(
+        notes = [
             f"the figures are those of {len(results)} networks, each on the fold that "
             "it has not seen; the network that is saved has learnt all crops"
-        )
+        ]
         info(notes[0])
+    if details["interrupted"]:
+        notes.append("the training was interrupted: not all folds are in the figures")
     described = describe(dataset, labels, args)
     dataset = dataset._replace(crops=dataset.crops[:, :0])  # subsets would copy them
     tested = np.concatenate([fold.test for fold, _ in results])
@@ -95,8 +101,17 @@ def evaluate_folds(
     save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
     described["development_threshold"] = threshold
     histories = [history for _, (_, history, _, _) in results]
-    report = {"warnings": notes, **figures, "folds": folds, **described, **details}
+    report = {"notes": notes, **figures, "folds": folds, **described, **details}
     publish(report, scores, held_out, histories, args)
+
+
+def report_unmeasured(
+    history: dict, dataset: Dataset, labels: Labels, details: dict, args
+) -> None:
+    """Draw the training curves, and write a report without figures."""
+    notes = ["nothing was measured, as there are only real faces"]
+    report = {"notes": notes, **describe(dataset, labels, args), **details}
+    publish(report, None, dataset, [history], args)
 
 
 def publish(
@@ -122,7 +137,8 @@ def publish(
 def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict:
     """Say what was measured, and what is needed to do it again, ready for JSON."""
     content = hashlib.sha256(dataset.crops.tobytes())
-    content.update("\0".join([*dataset.labels, *dataset.sources]).encode("utf-8", "replace"))
+    names = "\0".join([*dataset.labels, *dataset.sources])
+    content.update(names.encode("utf-8", "surrogateescape"))
     pairs = zip(dataset.labels, dataset.sources, dataset.fingerprints, strict=True)
     fingerprints = {}
     for label, source, fingerprint in pairs:
@@ -196,34 +212,25 @@ def measure(
     persons = persons_of(truth, dataset.sources, dataset.frames)
     wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
     bands = np.searchsorted(SIZES, dataset.sizes, side="right")
-    sizes = {name_band(band): bands == band for band in range(len(SIZES) + 1)}
-    report["by_size"] = count_errors(wrong, truth, sizes)
-    people = {str(name): persons == name for name in np.unique(persons)}
-    report["by_person"] = count_errors(wrong, truth, people)
+    by_band = count_errors(wrong, truth, bands)
+    report["by_size"] = {BANDS[band]: own for band, own in by_band.items()}
+    report["by_person"] = count_errors(wrong, truth, persons)
     report["non_response"] = count_non_responses(dataset)
     report["not_tested"] = list_untested(report, how)
     return report, scores
 
 
-def name_band(band: int) -> str:
-    """Name the face sizes between two of SIZES, in pixels."""
-    if band == len(SIZES):
-        return f"{SIZES[-1]} and above"
-    return f"{SIZES[band - 1]} to {SIZES[band] - 1}" if band else f"below {SIZES[0]}"
-
-
-def count_errors(
-    wrong: np.ndarray, labels: np.ndarray, groups: dict[str, np.ndarray]
-) -> dict[str, dict]:
-    """Count the errors, (n,) bool, of each class in groups of crops, (n,) bool."""
-    return {
-        name: {
-            str(label): Rate(int(wrong[own].sum()), int(own.sum())).as_dict()
-            for label in np.unique(labels)
-            if (own := inside & (labels == label)).any()
-        }
-        for name, inside in groups.items()
-    }
+def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
+    """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
+    keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
+    trials, errors = Counter(keys), Counter()
+    for key, is_wrong in zip(keys, wrong.tolist(), strict=True):
+        errors[key] += is_wrong
+    counts = {}
+    for group, label in sorted(trials):
+        rate = Rate(errors[group, label], trials[group, label])
+        counts.setdefault(group, {})[label] = rate.as_dict()
+    return counts
 
 
 def count_non_responses(dataset: Dataset) -> dict[str, dict]:
@@ -264,12 +271,15 @@ def list_untested(report: dict, how: str) -> list[str]:
             "and optimistic"
         )
     words = {name: set(re.findall("[a-z]+", name.lower())) for name in counts}
-    named = {kind for kind, own in KINDS.items() if any(own & w for w in words.values())}
+    every = set().union(*words.values())
+    missing = [kind for kind, own in KINDS.items() if not own & every]
     known = set().union(*KINDS.values())
     other = [name for name in counts if name != BONA_FIDE and not words[name] & known]
-    if missing := [kind for kind in KINDS if kind not in named]:
+    if missing:
         unclear = f" (unless they are in {join(other)})" if other else ""
         gaps.append(f"kinds of attack: {join(missing)}{unclear}")
+    if len(report["by_person"]) == 1:
+        gaps.append("more than one person, as far as the names of files say")
     if single := [name for name, count in counts.items() if count == 1]:
         gaps.append(f"more than one presentation of {join(single)}")
     silent = {
@@ -286,11 +296,12 @@ def list_untested(report: dict, how: str) -> list[str]:
             f"{join([name or 'no name' for name in alone])} in one class only"
         )
     texts = []
-    for size, own in report["by_size"].items():
+    for size in BANDS[1:]:
+        own = report["by_size"].get(size, {})
         few = {name: own[name]["n"] if name in own else 0 for name in counts}
         few = [f"{few[name]} of {name}" for name in counts if few[name] < ENOUGH]
-        if few and not size.startswith("below"):
-            texts.append(f"{size} pixels ({join(few)})")
+        if few:
+            texts.append(f"{size} ({join(few) if own else 'none'})")
     if texts:
-        gaps.append(f"faces with fewer than {ENOUGH} crops: {join(texts)}")
+        gaps.append(f"face sizes with fewer than {ENOUGH} crops, pixels: {join(texts)}")
     return gaps

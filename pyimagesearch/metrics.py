@@ -18,15 +18,16 @@ standard.
 
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import NamedTuple
 
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 LIMITS = 10, 5, 1  # percent of attacks that may pass at an operating point
 
 
@@ -46,8 +47,12 @@ class Rate(NamedTuple):
         """Wilson's 95 % interval, (0, 1) without trials."""
         if not self.n:
             return 0.0, 1.0
-        interval = stats.binomtest(self.errors, self.n).proportion_ci(method="wilson")
-        return float(interval.low), float(interval.high)
+        shrink = Z * Z / self.n
+        center = (self.value + shrink / 2) / (1 + shrink)
+        spread = self.value * (1 - self.value) * shrink + shrink * shrink / 4
+        half = math.sqrt(spread) / (1 + shrink)
+        low = center - half if self.errors else 0.0
+        return low, center + half if self.errors < self.n else 1.0
 
     def as_dict(self) -> dict:
         """Return it ready for JSON."""
@@ -206,7 +211,7 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
     figures["eer_threshold"], figures["eer_instrument"] = at_eer, kind
     # Rounding may take it beyond 1.
     figures["auc"] = min(1.0, float(roc_auc_score(~is_attack, scores)))
-    points = {"equal error": at_eer}
+    points = {"at the threshold": threshold, "equal error": at_eer}
     for percent in LIMITS:
         if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
             rate, at = found

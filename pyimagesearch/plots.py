@@ -1,5 +1,7 @@
 """Plots of a training and an evaluation, drawn without a display."""
 
+import io
+from itertools import cycle
 from pathlib import Path
 
 from pyimagesearch.dataset import Dataset
@@ -7,17 +9,21 @@ from pyimagesearch.files import atomic_write
 from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.report import ENOUGH, count
 
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import roc_curve
+from scipy.stats import norm
+from sklearn.metrics import DetCurveDisplay, det_curve
 
-GRID = 2, 8  # rows and columns of the contact sheet
-CELL_HEIGHT = 1.25  # of one crop, with the text over it, where its width is 1
-REAL_COLOR, ATTACK_COLOR = "#2a9d4e", "#d1342f"
+CROPS_IN_ROW = 12  # of the contact sheet
+CELL_HEIGHT = 1.35  # of one crop, with the text over it, where its width is 1
+REAL_COLOR, WRONG_COLOR = "#2a9d4e", "#d1342f"
+ATTACK_COLORS = "#d1342f", "#3a6ea5", "#e08214", "#7b4fa3", "#8c564b", "#555555"
+LEAST_RATE = 0.001  # on the axes of the DET curve, where 0 has no place
 
 
 def plot_report(
@@ -25,29 +31,41 @@ def plot_report(
     histories: list[dict[str, list[float]]],
     scores: np.ndarray | None,
     dataset: Dataset,
-) -> None:
-    """Draw training curves, scores, ROC curve and the hardest crops into one PNG.
+    report: dict,
+) -> bytes:
+    """Draw training curves, scores, errors and the hardest presentations into one PNG.
 
     `histories` come from `train_network` and may be empty. `scores`, (n,), are the
-    probabilities of bona fide of the dataset's crops; None draws the curves only.
+    probabilities of bona fide of the dataset's crops, and `report` holds their figures;
+    None draws the curves only. Returns the PNG, which is 1200 pixels wide.
     """
-    is_real = dataset.labels == BONA_FIDE
     panels = [lambda axes: plot_training(axes, histories)] * bool(histories)
+    sheet = 0
     if scores is not None:
-        panels.append(lambda axes: plot_scores(axes, scores, is_real))
-        if len(set(is_real)) == 2:
-            panels.append(lambda axes: plot_roc(axes, scores, is_real))
+        evaluation = report["evaluation"]
+        panels.append(lambda axes: plot_scores(axes, scores, dataset.labels))
+        if evaluation["frames"]["auc"] is not None:
+            panels.append(
+                lambda axes: plot_det(axes, scores, dataset.labels, evaluation)
+            )
+        panels.append(lambda axes: plot_sizes(axes, report["by_size"]))
+        sheet = 0.6 + CELL_HEIGHT * (1 + (len(evaluation["sources"]) > 1))
+    columns = 2 if len(panels) == 4 else len(panels)
+    rows = len(panels) // columns
     with style.context("ggplot"):
-        rows, height = (1, 4.5) if scores is None else (2, 8.0)
-        figure = Figure((5 * len(panels), height), layout="constrained")
-        parts = figure.subfigures(rows, squeeze=False)[:, 0]
-        all_axes = parts[0].subplots(1, len(panels), squeeze=False)[0]
-        for axes, panel in zip(all_axes, panels, strict=True):
+        heights = [4.5 * rows, sheet][: 1 + (sheet > 0)]
+        figure = Figure((12, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)
+        all_axes = parts[0, 0].subplots(rows, columns, squeeze=False)
+        for axes, panel in zip(all_axes.flat, panels, strict=True):
             panel(axes)
-        if scores is not None:
-            plot_hardest(parts[1].subplots(), scores, is_real, dataset.paths)
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=100)
+        if sheet:
+            plot_hardest(parts[1, 0].subplots(), scores, dataset)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=100)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+    return content.getvalue()
 
 
 def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
@@ -85,16 +103,20 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
     axes.legend(loc="best")
 
 
-def plot_scores(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
-    """Plot a histogram of the scores of real faces and of attacks."""
+def color_classes(labels: np.ndarray) -> dict[str, str]:
+    """Give real faces and each kind of attack a colour, real faces first."""
+    kinds = [str(label) for label in np.unique(labels) if label != BONA_FIDE]
+    colors = {BONA_FIDE: REAL_COLOR} if BONA_FIDE in labels else {}
+    return colors | dict(zip(kinds, cycle(ATTACK_COLORS), strict=False))
+
+
+def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
+    """Plot a histogram of the scores, (n,) in [0, 1], of each class."""
     bins = np.linspace(0, 1, 41)
-    for own, color, label in (
-        (is_real, REAL_COLOR, "real"),
-        (~is_real, ATTACK_COLOR, "attacks"),
-    ):
-        if own.any():
-            label = f"{label} ({own.sum()})"
-            axes.hist(scores[own], bins, color=color, alpha=0.6, label=label)
+    for label, color in color_classes(labels).items():
+        own = labels == label
+        name = f"{label} ({own.sum()})"
+        axes.hist(scores[own], bins, color=color, alpha=0.6, label=name)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_title("Scores: real from the line on")
@@ -103,52 +125,116 @@ def plot_scores(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
     axes.legend(loc="upper center")
 
 
-def plot_roc(axes: Axes, scores: np.ndarray, is_real: np.ndarray) -> None:
-    """Plot the ROC curve, with both error rates as axes."""
-    passing, accepted, _ = roc_curve(is_real, scores)
-    axes.plot(100 * passing, 100 * accepted, color="#3a6ea5", linewidth=2)
-    axes.plot([0, 100], [0, 100], color="grey", linestyle=":", label="guessing")
-    axes.plot(
-        100 * (scores[~is_real] >= THRESHOLD).mean(),
-        100 * (scores[is_real] >= THRESHOLD).mean(),
-        "o",
-        color="black",
-        label="at the threshold",
-    )
-    axes.set_title("ROC: the upper left is best")
-    axes.set_xlabel("attacks that pass, % (APCER)")
-    axes.set_ylabel("real faces that pass, % (100 - BPCER)")
-    axes.legend(loc="lower right")
-
-
-def plot_hardest(
-    axes: Axes, scores: np.ndarray, is_real: np.ndarray, paths: list[Path]
+def plot_det(
+    axes: Axes, scores: np.ndarray, labels: np.ndarray, evaluation: dict
 ) -> None:
-    """Show the crops with the largest errors, then those nearest to the threshold."""
-    # How far on the wrong side of the threshold a crop is.
-    wrongness = np.where(is_real, THRESHOLD - scores, scores - THRESHOLD)
-    is_wrong = (scores >= THRESHOLD) != is_real
-    rows, columns = GRID
-    hardest = np.argsort(-wrongness, kind="stable")[: rows * columns]
-    for place, crop in enumerate(hardest):
-        image = read_image(paths[crop])
-        if image is None:  # deleted meanwhile
+    """Plot DET curves of each kind of attack, on normal-deviate axes.
+
+    The curves are those of presentations and, dotted, of crops, whose `scores` and
+    `labels` are (n,). A cross shows the threshold of the evaluation, with intervals.
+    """
+    means = np.array([source["mean_score"] for source in evaluation["sources"]])
+    names = np.array([source["label"] for source in evaluation["sources"]])
+    for label, color in color_classes(labels).items():
+        if label == BONA_FIDE:
             continue
-        image = image[..., ::-1]  # BGR to RGB
-        height, width = np.array(image.shape[:2]) / max(image.shape)
-        row, column = divmod(place, columns)
-        x, bottom = column + 0.5, (row + 1) * CELL_HEIGHT
-        top = bottom - height
-        axes.imshow(image, extent=(x - width / 2, x + width / 2, bottom, top))
-        name = paths[crop].stem.encode("utf-8", "backslashreplace").decode()
-        name = name if len(name) < 24 else f"...{name[-20:]}"
-        text = f"{name}\n{scores[crop]:.3f}{'  WRONG' if is_wrong[crop] else ''}"
-        color = REAL_COLOR if is_real[crop] else ATTACK_COLOR
-        options = {"ha": "center", "va": "bottom", "fontsize": 8}
-        axes.text(x, top - 0.03, text, color=color, **options)
-    axes.set(xlim=(0, columns), ylim=(rows * CELL_HEIGHT, 0))
-    axes.axis("off")
-    axes.set_title(
-        f"The hardest crops and their probability of real ({is_wrong.sum()} of "
-        f"{len(scores)} are on the wrong side)"
+        for values, classes, dots in ((means, names, "-"), (scores, labels, ":")):
+            own = np.isin(classes, [label, BONA_FIDE])
+            passing, rejected, _ = det_curve(classes[own] == BONA_FIDE, values[own])
+            # Both ends, which scikit-learn leaves out where classes do not overlap.
+            passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
+            rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
+            name = f"{label}, presentations" if dots == "-" else f"{label}, frames"
+            DetCurveDisplay(**rates).plot(
+                axes, label=name, color=color, linestyle=dots, drawstyle="steps-post"
+            )
+    figures = evaluation["presentations"]
+    rates = figures["apcer"][figures["worst_instrument"]], figures["bpcer"]
+    values = [norm.ppf(_on_axes([r["rate"], *r["interval"]])) for r in rates]
+    (x, left, right), (y, bottom, top) = values
+    bars = {"xerr": [[x - left], [right - x]], "yerr": [[y - bottom], [top - y]]}
+    name = f"threshold {evaluation['threshold']:g}, 95 %"
+    axes.errorbar(x, y, **bars, fmt="o", color="black", capsize=4, label=name)
+    edge = norm.ppf(LEAST_RATE)
+    axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
+    axes.set_title("DET: the lower left is best")
+    axes.set_xlabel("attacks that pass (APCER)")
+    axes.set_ylabel("real faces that are rejected (BPCER)")
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def _on_axes(rates) -> np.ndarray:
+    return np.clip(rates, LEAST_RATE, 1 - LEAST_RATE)
+
+
+def plot_sizes(axes: Axes, by_size: dict[str, dict]) -> None:
+    """Plot error rates of crops, with intervals, by size of the face and by class."""
+    colors = color_classes(
+        np.array(sorted({n for own in by_size.values() for n in own}))
     )
+    width = 0.8 / len(colors)
+    for place, (label, color) in enumerate(colors.items()):
+        for band, own in enumerate(by_size.values()):
+            if not (rate := own.get(label)):
+                continue
+            x = band + (place - (len(colors) - 1) / 2) * width
+            top = 0
+            if rate["n"] >= ENOUGH:
+                value, (low, top) = (
+                    100 * rate["rate"],
+                    np.multiply(rate["interval"], 100),
+                )
+                axes.bar(x, value, width, color=color, alpha=0.6)
+                bars = [[max(0, value - low)], [max(0, top - value)]]
+                axes.errorbar(x, value, bars, color="black", capsize=3)
+            text = f" {count(rate)}" if rate["n"] < ENOUGH else f" {rate['n']}"
+            options = {"ha": "center", "va": "bottom", "fontsize": 8, "rotation": 90}
+            axes.text(x, top, text, **options)
+        axes.bar(0, 0, color=color, alpha=0.6, label=label)
+    axes.margins(y=0.25)
+    axes.set_xticks(range(len(by_size)), by_size)
+    axes.set_title("Errors by size of the face, and how many crops")
+    axes.set_xlabel("pixels")
+    axes.set_ylabel("errors, %")
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
+    """Show frames of the presentations that are furthest on the wrong side.
+
+    Of each part of a presentation it is the hardest frame. If there are few
+    presentations, more frames of each are shown.
+    """
+    is_real = dataset.labels == BONA_FIDE
+    wrongness = np.where(is_real, THRESHOLD - scores, scores - THRESHOLD)
+    crops_of = {}
+    for crop, key in enumerate(zip(dataset.labels, dataset.sources, strict=True)):
+        crops_of.setdefault(key, []).append(crop)
+    hardest = sorted(crops_of.items(), key=lambda item: -wrongness[item[1]].mean())
+    shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3
+    for place, ((label, source), crops) in enumerate(hardest[: 24 // shown]):
+        row, column = divmod(place * shown, CROPS_IN_ROW)
+        mean = scores[crops].mean()
+        is_wrong = bool((mean >= THRESHOLD) != (label == BONA_FIDE))
+        name = source.encode("utf-8", "backslashreplace").decode()
+        name = name if len(name) < 24 else f"...{name[-20:]}"
+        text = f"{label}  {name}  {mean:.3f}{'  WRONG' * is_wrong}"
+        color = WRONG_COLOR if is_wrong else "black"
+        top = row * CELL_HEIGHT
+        axes.text(column, top, text, color=color, va="top", fontsize=9)
+        for part in np.array_split(crops, min(shown, len(crops))):
+            crop = part[wrongness[part].argmax()]
+            image = read_image(dataset.paths[crop])
+            if image is not None:  # deleted meanwhile
+                height, width = 0.95 * np.array(image.shape[:2]) / max(image.shape)
+                side = column, column + width, top + 0.3 + height, top + 0.3
+                axes.imshow(image[..., ::-1], extent=side)  # BGR to RGB
+                color = WRONG_COLOR if wrongness[crop] > 0 else "black"
+                x, y = column + width / 2, top + 0.27
+                text = f"{scores[crop]:.3f}"
+                axes.text(x, y, text, color=color, ha="center", fontsize=7)
+            column += 1
+    bottom = CELL_HEIGHT * (1 + (len(hardest) > 1))
+    axes.set(xlim=(0, CROPS_IN_ROW), ylim=(bottom, 0))
+    axes.axis("off")
+    axes.set_title("The hardest presentations, and the probability of real")

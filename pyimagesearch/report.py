@@ -7,30 +7,33 @@ import base64
 import html
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import count_of
 from pyimagesearch.files import atomic_write
+from pyimagesearch.metrics import LIMITS
 from pyimagesearch.names import BONA_FIDE
 
-ENOUGH = 20  # trials; of fewer, one error is more than 5 %, and a rate says too little
-LISTED = 5  # names in a line
+ENOUGH = 20  # trials; of fewer, one error is more than 5 %: a rate says too little
+LISTED = 5  # names in one line
 MOST_ROWS = 100  # of a table in the HTML; the JSON has all
+KINDS_PRINTED = 4
 
 QUESTIONS = (
-    "Which cameras filmed the footage? Is the one that will be used among them?",
-    "On which days, in which rooms and lights was it filmed?",
-    "Which phones, tablets, printers and papers were used for the attacks?",
-    "Who are the persons: age, sex, skin colour, glasses, beards, make-up?",
-    "Was any footage chosen or left out after somebody had seen figures?",
+    ["Which cameras filmed the footage? Is the one that will be used among them?"],
+    ["On which days, in which rooms and in which light was it filmed?"],
+    ["Which phones, tablets, printers and papers were used for the attacks?"],
+    ["Who are the persons: age, sex, skin colour, glasses, beards, make-up?"],
+    ["Was footage chosen or left out after somebody had seen figures?"],
 )
 STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse } img { max-width: 100% }
-th, td { text-align: left; padding: .2em 1em .2em 0; border-bottom: 1px solid #ddd }
-.warning { color: #b00; font-weight: bold }
+th, td { text-align: left; vertical-align: top; padding: .2em 1.5em .2em 0 }
+tr { border-bottom: 1px solid #ddd }
+.warning { color: #b00020; font-weight: bold }
 """
 
 
@@ -38,15 +41,15 @@ class Section(NamedTuple):
     """A table with a title, and lines below it."""
 
     title: str
-    header: Sequence[str]  # of all columns but the first
+    header: list[str]  # of the columns after the first, whose header is the title
     rows: list[list[str]]
     notes: Sequence[str] = ()
-    printed: int = MOST_ROWS  # rows of the text
+    printed: int = 0  # rows in the text; 0 leaves the section to the HTML
 
 
 def write_report(path: Path, report: dict, picture: bytes) -> None:
-    """Write a report as HTML, with the picture, a PNG, inside; otherwise as JSON."""
-    if path.suffix.lower() in (".html", ".htm"):
+    """Write a report, as HTML with a PNG inside or as JSON, as the path ends."""
+    if path.suffix.lower() == ".html":
         text = format_html(report, picture)
     else:
         text = json.dumps(report, indent=2, allow_nan=False) + "\n"
@@ -57,47 +60,323 @@ def write_report(path: Path, report: dict, picture: bytes) -> None:
 def format_report(report: dict) -> str:
     """Format what is printed: the figures, or what can be known from few crops."""
     frames = report["evaluation"]["frames"]
-    rates = [rate for _, _, rate in list_rates(frames) if rate["n"]]
-    if min(rate["n"] for rate in rates) < ENOUGH:
+    if min(rate["n"] for _, _, rate in rates_of(frames)) < ENOUGH:
         return format_few(frames)
-    sections = [*measured_sections(report), untested_section(report)]
-    return "\n\n".join(format_text(section) for section in sections if section.printed)
+    sections = [section for section in measured_sections(report) if section.printed]
+    return "\n\n".join(map(format_text, sections))
 
 
 def format_few(frames: dict) -> str:
-    """Say what the figures of frames tell if crops are few: errors, Wilson's interval."""
-    rates = [(label, rate) for _, label, rate in list_rates(frames) if rate["n"]]
-    lines = [f"at the threshold {0.5:g}, chosen beforehand:"]
+    """Say what the figures of frames tell if crops are few.
+
+    For each class, that is how many errors there were, and Wilson's interval.
+    """
+    rates = [(label, rate) for label, _, rate in rates_of(frames)]
+    lines = ["at the threshold 0.5, chosen beforehand:"]
     for label, rate in rates:
         low, high = (percent(share, 0) for share in rate["interval"])
         errors = count_of(rate["errors"], "error") if rate["errors"] else "no error"
         possible = f"{low} to {high}" if rate["errors"] else f"up to {high}"
         crops = count_of(rate["n"], "crop")
         lines.append(f"{label}: {errors} in {crops}: {possible} is possible")
-    few = join([label for label, rate in rates if rate["n"] < ENOUGH])
+    few = [label for label, rate in rates if rate["n"] < ENOUGH]
     lines.append(
-        f"too few crops of {few} for rates and thresholds: gather at least {ENOUGH} of "
-        "each class, in other places and of other persons; --evaluate on other footage "
-        "tells more"
+        f"too few crops of {' and '.join(few)} for rates and thresholds: gather at "
+        f"least {ENOUGH} of each class, in other places and of other persons; "
+        "--evaluate on other footage tells more"
     )
     return "\n".join(lines)
 
 
 def format_text(section: Section) -> str:
-    """Format a section for a terminal."""
-    rows = section.rows[: section.printed]
-    table = [[section.title, *section.header], *rows]
-    columns = max(map(len, table))
-    table = [[*row, *[""] * (columns - len(row))] for row in table]
-    # A last cell may be as long as it likes.
-    widths = [
-        max(len(row[column]) for row in table if any(row[column + 1 :]) or not column)
-        for column in range(columns - 1)
-    ]
-    lines = []
+    """Format a section for a terminal, its columns aligned."""
+    table = [[section.title, *section.header], *section.rows[: section.printed]]
+    widths = [0] * max(map(len, table))
     for row in table:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
-    if section.rows[section.printed :] and section.printed > 1:
-        lines.append(f"and {len(section.rows) - section.printed} more in --report FILE")
-    return "\n".join([*lines, *section.notes])
+        for column, cell in enumerate(row[:-1]):  # the last may be as long as it likes
+            widths[column] = max(widths[column], len(cell))
+    lines = [
+        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False))
+        for row in table
+    ]
+    if more := len(section.rows) - section.printed:
+        lines += [f"and {more} more, see --report"] * (more > 0)
+    return "\n".join(line.rstrip() for line in [*lines, *section.notes])
+
+
+def format_html(report: dict, picture: bytes) -> str:
+    """Format everything as one page that needs no other file."""
+    what = f"Presentation attack detection: {report['model']} on {report['dataset']}"
+    title = html.escape(what)
+    lines = [f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"]
+    lines += [f"<style>{STYLE}</style>", f"<h1>{title}</h1>"]
+    lines += [f"<p class=warning>{html.escape(text)}" for text in report["notes"]]
+    sections = measured_sections(report) if "evaluation" in report else []
+    questions = Section("questions for whoever signs this", [], QUESTIONS)
+    for section in [*sections, questions, made_section(report), files_section(report)]:
+        lines.append(f"<h2>{html.escape(section.title)}</h2>")
+        if section.rows:
+            lines.append("<table>")
+        if any(section.header):
+            lines.append(_format_row("th", ["", *section.header]))
+        lines += [_format_row("td", row) for row in section.rows[:MOST_ROWS]]
+        if section.rows:
+            lines.append("</table>")
+        if len(section.rows) > MOST_ROWS:
+            lines.append(f"<p>and {len(section.rows) - MOST_ROWS} more in the JSON")
+        lines += [f"<p>{html.escape(note)}" for note in section.notes]
+    if picture:
+        content = base64.b64encode(picture).decode()
+        lines.append(f'<h2>pictures</h2><img src="data:image/png;base64,{content}">')
+    return "\n".join(lines) + "\n"
+
+
+def _format_row(tag: str, cells: list[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}" for cell in cells)
+
+
+def measured_sections(report: dict) -> list[Section]:
+    """Arrange the figures in the order in which they should be read."""
+    return [
+        presentations_section(report),
+        thresholds_section(report),
+        frames_section(report["evaluation"]["frames"]),
+        sizes_section(report),
+        sources_section(report["evaluation"]),
+        persons_section(report),
+        untested_section(report),
+    ]
+
+
+def presentations_section(report: dict) -> Section:
+    """Tabulate errors and non-responses of presentations by class."""
+    figures, silent = report["evaluation"]["presentations"], report["non_response"]
+    rows = []
+    for label, name, rate in rates_of(figures):
+        persons = sum(label in own for name, own in report["by_person"].items() if name)
+        row = [name, count(rate), interval(rate), str(persons or "not known")]
+        rows.append([*row, format_silent(silent.get(label))])
+    judged = {label for label, _, _ in rates_of(figures)}
+    for label in silent:
+        if label not in judged:
+            rows.append([label, "none judged", "", "", format_silent(silent[label])])
+    notes = [
+        "presentation: a video, photograph or session, by the mean score of its crops; "
+        "the demo averages over half a second"
+    ]
+    if is_enough(figures):
+        notes.append(
+            f"ACER {percent(figures['acer'])}; it is not a term of the standard"
+        )
+    title = f"presentations, threshold {report['evaluation']['threshold']:g}"
+    header = ["errors", "95 % interval", "persons, by name", "without any face"]
+    return Section(title, header, rows, notes, 1 + KINDS_PRINTED)
+
+
+def thresholds_section(report: dict) -> Section:
+    """Tabulate what each threshold, as printed, costs in presentations."""
+    evaluation = report["evaluation"]["presentations"]
+    chosen, named = evaluation["operating_points"], {}
+    for key, name in (
+        ("evaluation", "chosen beforehand"),
+        ("evaluation_at_development_threshold", "of the training"),
+    ):
+        if chosen and key in report:
+            points = report[key]["presentations"]["operating_points"]
+            named[name] = points["at the threshold"]
+    named |= {k: v for k, v in chosen.items() if k != "at the threshold"}
+    rows = [
+        [
+            f"--threshold {point['threshold']}",
+            name,
+            f"{count(point['apcer'])} {point['instrument']}",
+            interval(point["apcer"]),
+            count(point["bpcer"]),
+            interval(point["bpcer"]),
+        ]
+        for name, point in named.items()
+    ]
+    notes = []
+    for percentage in LIMITS if rows else ():
+        name, need = f"APCER at most {percentage} %", 100 // percentage
+        lacking = [
+            f"{need - rate['n']} more presentations of {kind}"
+            for kind, rate in evaluation["apcer"].items()
+            if rate["n"] < need
+        ]
+        if lacking:
+            notes.append(f"{name}: needs {join(lacking)}")
+        elif name not in chosen:
+            notes.append(f"{name}: reached at no threshold")
+    if len(named) > 1:
+        notes.append(
+            "from equal error on, chosen on these very presentations: optimistic"
+        )
+    header = ["chosen", "APCER", "95 %", "BPCER", "95 %"]
+    return Section("thresholds", header, rows, notes, len(rows))
+
+
+def frames_section(figures: dict) -> Section:
+    """Tabulate errors of single crops by class."""
+    rows = []
+    for _, name, rate in rates_of(figures):
+        own = rate["over_sources"]
+        mean = f"{percent(own['mean'])} of {own['n']}" if own["n"] >= ENOUGH else ""
+        rows.append([name, count(rate), interval(rate), mean])
+    notes = []
+    if is_enough(figures):
+        point = figures["operating_points"]["equal error"]
+        notes.append(
+            f"EER {percent(figures['eer'])} ({figures['eer_instrument']}) at "
+            f"--threshold {point['threshold']}, chosen on these very crops: "
+            f"optimistic; AUC {figures['auc']:.3f}"
+        )
+    title = "frames, which resemble each other"
+    header = ["errors", "95 %, too narrow", "mean of presentations"]
+    return Section(title, header, rows, notes, 1 + KINDS_PRINTED // 2)
+
+
+def sizes_section(report: dict) -> Section:
+    """Tabulate errors of crops by the face's size and by class."""
+    labels = [label for label, _, _ in rates_of(report["evaluation"]["frames"])]
+    rows = [
+        [size, *(count(own.get(label)) for label in labels)]
+        for size, own in report["by_size"].items()
+    ]
+    title = "frames by size of the face, pixels"
+    return Section(title, labels, rows, (), len(rows))
+
+
+def sources_section(evaluation: dict) -> Section:
+    """List presentations, those that were classified wrongly first."""
+    threshold, keyed = evaluation["threshold"], []
+    for source in evaluation["sources"]:
+        is_wrong = (source["mean_score"] >= threshold) != (source["label"] == BONA_FIDE)
+        row = [source["source"], source["label"], f"{source['mean_score']:.3f}"]
+        row += [count(source), "WRONG" if is_wrong else ""]
+        keyed.append((not is_wrong, -source["rate"], row))
+    keyed.sort(key=lambda item: item[:2])
+    wrong = sum(rate < 0 for _, rate, _ in keyed)
+    header = ["class", "mean score", "errors of frames", ""]
+    title = "presentations with the most errors"
+    return Section(title, header, [row for *_, row in keyed], (), min(wrong, 3))
+
+
+def persons_section(report: dict) -> Section:
+    """Tabulate errors of crops by person and by class."""
+    labels = [label for label, _, _ in rates_of(report["evaluation"]["frames"])]
+    rows = [
+        [name or "no name", *(count(own.get(label)) for label in labels)]
+        for name, own in report["by_person"].items()
+    ]
+    return Section("frames by person, as files are named", labels, rows)
+
+
+def untested_section(report: dict) -> Section:
+    """List what there is no evidence of."""
+    rows = [[gap] for gap in report["not_tested"]]
+    notes = [
+        "what files cannot tell: cameras, days, light, devices, who the persons are"
+    ]
+    return Section("not tested", [], rows, notes, len(rows))
+
+
+def made_section(report: dict) -> Section:
+    """List what is needed to make the report again."""
+    keys = "command", "date", "model", "model_sha256", "recipe", "seed", "split"
+    keys += "dataset", "dataset_sha256", "margin", "detector", "recaptures", "versions"
+    rows = []
+    for key in keys:
+        value = report.get(key)
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {own}" for name, own in value.items())
+        if value is not None:
+            rows.append([key, str(value)])
+    for label, counts in report["sources"].items():
+        crops = count_of(sum(counts.values()), "crop")
+        rows.append([label, f"{crops} of {count_of(len(counts), 'presentation')}"])
+    return Section("what this was made of", [], rows)
+
+
+def files_section(report: dict) -> Section:
+    """List the files of the dataset and how they were searched for faces."""
+    searches = {(own["label"], own["source"]): own for own in report["searches"]}
+    names = {
+        (label, source)
+        for label, counts in report["sources"].items()
+        for source in counts
+    }
+    rows = []
+    for label, source in sorted(names | searches.keys()):
+        crops = report["sources"].get(label, {}).get(source, 0)
+        fingerprint = report["fingerprints"].get(label, {}).get(source, "")
+        row = [source, label, str(crops)]
+        if own := searches.get((label, source)):
+            fingerprint = fingerprint or own["fingerprint"]
+            how = f"{own['detector']} {own['detector_size']}, above {own['confidence']}"
+            skipped = (
+                f"every {own['skip']}. frame" if own["skip"] > 1 else "every frame"
+            )
+            row += [
+                fingerprint,
+                how,
+                skipped,
+                f"{own['faceless']} of {own['searched']}",
+            ]
+        else:
+            row += [fingerprint, "", "", "not known"]
+        rows.append(row)
+    header = ["class", "crops", "fingerprint", "detector", "searched", "without a face"]
+    return Section("files", header, rows)
+
+
+def rates_of(figures: dict) -> list[tuple[str, str, dict]]:
+    """List class, name and rate, BPCER first, then the kinds of attack, worst first."""
+    rates = [(BONA_FIDE, f"BPCER  {BONA_FIDE}", figures["bpcer"])]
+    kinds = sorted(figures["apcer"].items(), key=lambda item: -item[1]["rate"])
+    for label, rate in kinds:
+        is_worst = label == figures["worst_instrument"] and len(kinds) > 1
+        rates.append((label, f"APCER  {label}{' (worst)' * is_worst}", rate))
+    return [item for item in rates if item[2]["n"]]
+
+
+def is_enough(figures: dict) -> bool:
+    """Say whether there are enough trials of real faces and of attacks for rates."""
+    rates = [figures["bpcer"], *figures["apcer"].values()]
+    return len(rates) > 1 and min(rate["n"] for rate in rates) >= ENOUGH
+
+
+def count(rate: dict | None) -> str:
+    """Format errors: a count if trials are few, otherwise a rate."""
+    if rate is None:
+        return "-"
+    if rate["n"] < ENOUGH:
+        return f"{rate['errors']} of {rate['n']}"
+    return f"{percent(rate['rate'])} of {rate['n']}"
+
+
+def interval(rate: dict) -> str:
+    """Format Wilson's interval: its upper limit if trials are few."""
+    low, high = map(percent, rate["interval"])
+    return f"up to {high}" if rate["n"] < ENOUGH else f"{low} to {high}"
+
+
+def format_silent(rates: dict | None) -> str:
+    """Format in how many presentations, and in how many frames, no face was found."""
+    if rates is None:
+        return "not known"
+    return f"{count(rates['presentations'])}; frames: {count(rates['frames'])}"
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Format a share with these decimals, or as many as tell it from 0 and 100 %."""
+    margin = 100 * min(share, 1 - share)
+    if margin > 0:
+        decimals = max(decimals, -math.floor(math.log10(margin)))
+    return f"{share:.{decimals}%}"
+
+
+def join(texts: list[str]) -> str:
+    """List texts, or the first of many and how many more there are."""
+    more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
+    return ", ".join(texts[:LISTED]) + more

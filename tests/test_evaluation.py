@@ -3,189 +3,179 @@ import re
 
 import gather_examples
 import train
-from pyimagesearch.evaluation import format_evaluation, format_few, measure
+from pyimagesearch.crops import FRAMES_NAME, Search
+from pyimagesearch.dataset import load_dataset
+from pyimagesearch.evaluation import measure
+from pyimagesearch.files import to_csv
 from pyimagesearch.labels import Labels, load_labels, save_labels
-from pyimagesearch.metrics import apcer, bpcer, evaluate
-from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.metrics import Rate
+from pyimagesearch.report import format_report
 
 import cv2
 import numpy as np
 import pytest
-from datasets import make_dataset
+from datasets import make_dataset, make_labels
+
+CLASSES = ["print", "real", "replay"]
+SEARCH = Search("", "f00d.mp4", 16, "YuNet", 320, 0.7, 40, 0)
+# Class, source, crops, side of their faces in pixels, scores.
+FOOTAGE = [
+    ("real", "anna-real", 20, 100, [0.9] * 18 + [0.2] * 2),
+    ("real", "ben-real", 24, 40, [0.4] * 24),
+    ("print", "anna-print", 22, 100, [0.1] * 21 + [0.8]),
+    ("print", "ben-print", 2, 100, [0.3, 0.2]),
+    ("replay", "anna-replay", 21, 200, [0.7] * 20 + [0.0]),
+]
+SEARCHES = {
+    "real": [SEARCH._replace(source="anna-real", faceless=4)],
+    "print": [
+        SEARCH._replace(source="anna-print", searched=22),
+        SEARCH._replace(source="carl-print", searched=10, faceless=10),
+    ],
+}
 
 
-def random_evaluation(seed, attacks=120, bona_fides=30):
-    """Evaluate overlapping scores of four sources; returns the scores of both too."""
-    rng = np.random.default_rng(seed)
-    scores = [rng.beta(2, 4, attacks), rng.beta(4, 2, bona_fides)]
-    labels = ["fake"] * attacks + [BONA_FIDE] * bona_fides
-    sources = [f"v{i // 30}" for i in range(attacks)] + ["r"] * bona_fides
-    evaluation = evaluate(
-        np.concatenate(scores), np.array(labels), np.array(sources), 0.5
-    )
-    return evaluation, *scores
+@pytest.fixture
+def footage(tmp_path):
+    """Write crops of FOOTAGE and what SEARCHES says; returns folder, probabilities."""
+    folder, scores = tmp_path / "footage", {}
+    for label, source, crops, side, own in FOOTAGE:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(1, crops + 1):
+            path = folder / label / f"{source}_{number:06d}.png"
+            assert cv2.imwrite(
+                str(path), np.full((side + 9, side, 3), number, np.uint8)
+            )
+            scores[path] = own[number - 1]
+    for label, searches in SEARCHES.items():
+        lines = map(to_csv, [Search._fields, *searches])
+        (folder / label / FRAMES_NAME).write_bytes(b"".join(lines))
+    dataset = load_dataset(folder)
+    real = np.array([scores[path] for path in dataset.paths])
+    return dataset, np.stack([0.9 * (1 - real), real, 0.1 * (1 - real)], axis=1)
 
 
-def test_the_text_says_where_thresholds_come_from():
-    evaluation, _, _ = random_evaluation(0)
-    text = format_evaluation(evaluation, "chosen beforehand")
-    assert text.startswith("threshold 0.5, chosen beforehand\n")
-    assert text.count("EER") == text.count("AUC") == 1
-    assert "thresholds chosen on these very crops: optimistic" in text
-    assert "mean of its 4 sources" in text
-    worst = evaluation["frames"]["apcer"]["fake"]["over_sources"]["worst"]
-    assert f"worst: {worst}" in text
-    without = format_evaluation(evaluation, "chosen beforehand", with_ranking=False)
-    assert "EER" not in without
-    assert "--threshold" not in without
-    assert "optimistic" not in without
-    assert text.startswith(without)
-    json.dumps(evaluation, allow_nan=False)
+def test_every_number_of_a_dataset_that_was_made_by_hand(footage):
+    dataset, probabilities = footage
+    figures, scores = measure(probabilities, CLASSES, dataset, 0.75)
+    json.dumps(figures, allow_nan=False)
+    assert len(scores) == 89
+    presentations = figures["evaluation"]["presentations"]
+    frames = figures["evaluation"]["frames"]
+
+    def rates(level):
+        rates = {"real": level["bpcer"], **level["apcer"]}
+        for rate in rates.values():
+            assert rate["interval"] == list(Rate(rate["errors"], rate["n"]).interval)
+            assert rate["rate"] == rate["errors"] / rate["n"]
+        return {label: (rate["errors"], rate["n"]) for label, rate in rates.items()}
+
+    # Means: anna-real 0.83, ben-real 0.4, prints 0.13 and 0.25, anna-replay 0.667.
+    assert rates(presentations) == {"real": (1, 2), "print": (0, 2), "replay": (1, 1)}
+    assert rates(frames) == {"real": (26, 44), "print": (1, 24), "replay": (20, 21)}
+    for level in (presentations, frames):
+        assert level["worst_instrument"] == level["eer_instrument"] == "replay"
+    assert presentations["acer"] == 0.75
+    assert frames["acer"] == pytest.approx((26 / 44 + 20 / 21) / 2)
+    # Of two real presentations one is above, one below the replay.
+    assert presentations["eer"] in (0.25, 0.75)
+    # Of 2 times 3 pairs, only ben-real and anna-replay are the wrong way round.
+    assert presentations["auc"] == pytest.approx(5 / 6)
+    frozen = figures["evaluation_at_development_threshold"]
+    assert frozen["threshold"] == 0.75
+    assert rates(frozen["presentations"])["replay"] == (0, 1)
+    assert rates(frozen["frames"])["print"] == (1, 24)
+
+    def counts(table):
+        return {
+            name: {label: (rate["errors"], rate["n"]) for label, rate in own.items()}
+            for name, own in table.items()
+        }
+
+    assert counts(figures["by_size"]) == {
+        "16-48": {"real": (24, 24)},
+        "96-192": {"real": (2, 20), "print": (1, 24)},
+        "192 and above": {"replay": (20, 21)},
+    }
+    assert counts(figures["by_person"]) == {
+        "anna": {"real": (2, 20), "print": (1, 22), "replay": (20, 21)},
+        "ben": {"real": (24, 24), "print": (0, 2)},
+    }
+    assert counts(figures["non_response"]) == {
+        "real": {"presentations": (0, 1), "frames": (4, 40)},
+        "print": {"presentations": (1, 2), "frames": (10, 32)},
+    }
+    sources = figures["evaluation"]["sources"]
+    assert {s["source"]: (s["errors"], s["n"]) for s in sources} == {
+        "anna-real": (2, 20),
+        "ben-real": (24, 24),
+        "anna-print": (1, 22),
+        "ben-print": (0, 2),
+        "anna-replay": (20, 21),
+    }
+    assert figures["not_tested"] == [
+        "kinds of attack: mask, cut-out",
+        "more than one presentation of replay",
+        "presentations in which no face was found: 1 of print",
+        "face sizes with fewer than 20 crops, pixels: 16-48 (0 of print, 0 of replay), "
+        "48-96 (none), 96-192 (0 of replay), 192 and above (0 of real, 0 of print)",
+    ]
+    report = figures["classification_report"]
+    assert report["real"]["support"] == 44
+    # By the largest probability, and so not from 0.5 on.
+    assert report["real"]["recall"] == pytest.approx(18 / 44)
+
+
+def test_what_is_printed_of_it(footage):
+    dataset, probabilities = footage
+    figures, _ = measure(probabilities, CLASSES, dataset)
+    text = format_report(figures)
+    words = [" ".join(line.split()) for line in text.splitlines()]
+    for line in (
+        "BPCER real 1 of 2 up to 90.5% 2 0 of 1; frames: 10.0% of 40",
+        "APCER replay (worst) 1 of 1 up to 100.0% 1 not known",
+        "APCER print 0 of 2 up to 65.8% 2 1 of 2; frames: 31.2% of 32",
+        "--threshold 0.5 chosen beforehand 1 of 1 replay up to 100.0% 1 of 2 "
+        "up to 90.5%",
+        "APCER at most 10 %: needs 8 more presentations of print, 9 more presentations "
+        "of replay",
+        "BPCER real 59.1% of 44 44.4% to 72.3%",
+        "16-48 100.0% of 24 - -",
+        "96-192 10.0% of 20 - 4.2% of 24",
+        "ben-real real 0.400 100.0% of 24 WRONG",
+        "anna-replay replay 0.667 95.2% of 21 WRONG",
+        "kinds of attack: mask, cut-out",
+    ):
+        assert line in words
+    assert "ACER" not in text.replace("APCER", "")  # one presentation of replay
 
 
 @pytest.mark.parametrize(
-    "labels", [["real"], ["real"] * 3, ["fake"], ["print", "replay"]]
-)
-def test_crops_of_one_kind_have_no_figures_of_both(labels):
-    scores = np.linspace(0.2, 0.8, len(labels))
-    evaluation = evaluate(scores, np.array(labels), np.array(labels), 0.5)
-    text = format_evaluation(evaluation, "chosen beforehand")
-    assert "ACER" not in text.replace("APCER", "")
-    assert "optimistic" not in text
-    assert "--threshold" not in text
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_threshold_that_is_printed_can_be_pasted_and_does_what_is_said(seed):
-    evaluation, attacks, bona_fides = random_evaluation(seed)
-    text = format_evaluation(evaluation, "chosen beforehand")
-    lines = [line for line in text.splitlines() if "--threshold" in line]
-    assert len(lines) == 3
-    for line in lines:
-        pattern = (
-            r"--threshold (\S+) +(.+?) +APCER (\S+) of 120 fake, BPCER (\S+) of 30 real"
-        )
-        number, name, *rates = re.fullmatch(pattern, line).groups()
-        pasted = float(number)
-        assert 0 <= pasted <= 1
-        passing, rejected = apcer(attacks, pasted), bpcer(bona_fides, pasted)
-        assert rates == [f"{passing.value:.1%}", f"{rejected.value:.1%}"]
-        if limit := re.search(r"APCER at most (\d) %", name):
-            assert passing.value <= int(limit[1]) / 100
-        else:
-            assert name == "equal error"
-
-
-def format_kinds(**scores):
-    """Evaluate the scores of each class, and format the result."""
-    labels = np.repeat([*scores], [len(own) for own in scores.values()])
-    together = np.concatenate([*scores.values()])
-    return format_evaluation(evaluate(together, labels, labels, 0.5), "chosen")
-
-
-def test_the_worst_kind_of_attack_is_named():
-    text = format_kinds(
-        replay=np.full(95, 0.1),
-        print=np.r_[np.full(15, 0.2), np.full(5, 0.9)],
-        real=np.r_[np.full(30, 0.7), np.full(10, 0.95)],
-    )
-    assert re.search(r"^EER  print \(worst\) +12\.5%$", text, re.MULTILINE)
-    rates = "APCER 0.0% of 20 print, BPCER 75.0% of 40 real"
-    assert re.search(
-        rf"^--threshold \S+ +APCER at most 5 % +{rates}$", text, re.MULTILINE
-    )
-
-
-def test_a_kind_with_too_few_attacks_for_an_apcer_is_named_instead_of_a_threshold():
-    real = np.linspace(0.6, 1, 30)
-    text = format_kinds(
-        replay=np.linspace(0, 0.4, 95), print=np.full(5, 0.9), real=real
-    )
-    assert "at most 5 % needs 20 crops of each kind of attack; print has 5\n" in text
-    assert text.endswith(
-        "at most 1 % needs 100 crops of each kind of attack; print has 5"
-    )
-    text = format_kinds(fake=np.linspace(0, 0.4, 30), real=real)
-    assert re.search("^--threshold .*APCER at most 5 %", text, re.MULTILINE)
-    assert text.endswith(
-        "at most 1 % needs 100 crops of each kind of attack; fake has 30"
-    )
-    assert "at most 5 % is reached at no threshold" in format_kinds(
-        fake=np.ones(30), real=real
-    )
-
-
-def test_rates_and_intervals_keep_the_decimals_that_tell_them_from_0_and_100_percent():
-    text = format_kinds(
-        fake=np.r_[0.9, np.full(95_999, 0.1)], real=np.full(90_000, 0.7)
-    )
-    assert re.search(
-        r"^BPCER  real +0 +90000 +0\.0%   0\.0% to 0\.004%$", text, re.MULTILINE
-    )
-    assert re.search(
-        r"^APCER  fake +1 +96000 +0\.001%   0\.0002% to 0\.006%$", text, re.MULTILINE
-    )
-    text = format_kinds(fake=np.ones(90_000), real=np.ones(20))
-    assert re.search(
-        r"^APCER  fake +90000 +90000 +100\.0%   99\.996% to 100\.0%$",
-        text,
-        re.MULTILINE,
-    )
-
-
-@pytest.mark.parametrize(
-    ("errors", "n", "expected"),
-    # Wilson's, by hand: (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n), z = 1.96
+    ("how", "labels", "expected"),
     [
-        (0, 1, "no error in 1 crop: up to 79%"),
-        (0, 8, "no error in 8 crops: up to 32%"),
-        (1, 8, "1 error in 8 crops: 2% to 47%"),
-        (8, 8, "8 errors in 8 crops: 68% to 100%"),
-        (2, 19, "2 errors in 19 crops: 3% to 31%"),
-        (0, 500, "no error in 500 crops: up to 0.8%"),
+        ("crops at random", ["real", "fake"], "figures measure memory"),
+        ("blocks of frames", ["real", "fake"], "parts of videos that were learnt"),
+        ("whole sources", ["real", "fake"], r"mask, cut-out \(unless they are in fake"),
+        ("", ["real", "Photo-A4", "phone"], "kinds of attack: mask, cut-out$"),
+        ("", ["real"], "more than one presentation of real"),
+        ("", ["real", "print"], "more than one person, as far as the names"),
     ],
 )
-def test_of_few_crops_is_said_how_many_errors_are_possible(errors, n, expected):
-    scores = np.r_[np.full(errors, 0.9), np.full(n - errors, 0.1), np.full(8, 0.8)]
-    labels = np.array(["fake"] * n + [BONA_FIDE] * 8)
-    text = format_few(evaluate(scores, labels, labels, 0.5)["frames"])
-    head, real, fake, last = text.splitlines()
-    assert head == "at the threshold 0.5, chosen beforehand:"
-    assert real == "real: no error in 8 crops: up to 32% is possible"
-    assert fake == f"fake: {expected} is possible"
-    few = "real and fake" if n < 20 else "real"
-    assert last.startswith(f"too few crops of {few} for rates and thresholds: gather")
+def test_gaps_of_a_dataset_are_named(how, labels, expected):
+    data = make_dataset(*make_labels(**{label: {label: 30} for label in labels}))
+    classes = sorted({*labels, "real", "fake"})
+    probabilities = (data.labels[:, None] == classes).astype(float)
+    figures, _ = measure(probabilities, classes, data, how=how)
+    assert re.search(expected, "\n".join(figures["not_tested"]), re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("counts", "few"),
-    [
-        ({"real": 20, "print": 20, "replay": 30}, None),
-        ({"real": 19, "print": 20}, "real"),
-        ({"real": 60, "print": 19, "replay": 40}, "print"),
-        ({"real": 3, "print": 2, "replay": 40}, "real and print"),
-        ({"print": 3, "replay": 40}, "print"),
-        ({"real": 5}, "real"),
-    ],
-)
-def test_rates_are_printed_if_every_class_that_is_measured_has_20_crops(
-    counts, few, capsys
-):
-    labels = np.repeat([*counts], [*counts.values()])
-    data = make_dataset(labels, labels, np.arange(len(labels)))
-    classes = ["print", "real", "replay"]
-    probabilities = (labels[:, None] == classes) * 0.8 + 0.1
-    report, _ = measure(probabilities, classes, data, threshold=0.7)
-    out = capsys.readouterr().out
-    for word in ("precision", "chosen on the held-out", "EER", "--threshold"):
-        assert (word in out) is (few is None)
-    assert ("is possible" in out) is (few is not None)
-    if few:
-        assert f"too few crops of {few} for rates" in out
-    for name, n in counts.items():
-        assert (f"{name}: no error in {n} crops" in out) is (few is not None)
-    names = ["classification_report", "evaluation"]
-    assert [*report] == [*names, "evaluation_at_development_threshold"]
+def test_persons_in_one_class_only_are_named():
+    sources = {"real": {"anna": 30, "ben": 30}, "fake": {"anna": 30, "carl": 30}}
+    data = make_dataset(*make_labels(**sources))
+    probabilities = (data.labels[:, None] == ["fake", "real"]).astype(float)
+    figures, _ = measure(probabilities, ["fake", "real"], data)
+    (line,) = [gap for gap in figures["not_tested"] if "one class only" in gap]
+    assert line.endswith(": ben, carl in one class only")
 
 
 class TestEvaluate:
@@ -204,15 +194,12 @@ class TestEvaluate:
         assert self.evaluate(trained, dataset, *options) == 0
         assert before == {p: p.read_bytes() for p in trained.iterdir()}
         out = capsys.readouterr().out
-        assert "threshold 0.5, chosen beforehand" in out
-        assert cv2.imread(str(tmp_path / "plot.png")).shape == (800, 1000, 3)
+        assert "presentations, threshold 0.5" in out
+        assert cv2.imread(str(tmp_path / "plot.png")).shape[1] == 1200
         report = json.loads((tmp_path / "r.json").read_text())
         assert report["sources"] == {"fake": {"fake": 60}, "real": {"real": 60}}
         frames = report["evaluation"]["frames"]
         assert frames["bpcer"]["n"] == 60
-        points = frames["operating_points"].values()
-        printed = re.findall(r"^--threshold (\S+)", out, re.MULTILINE)
-        assert [float(number) for number in printed] == [p["threshold"] for p in points]
 
     def test_the_threshold_of_the_training_is_frozen(
         self, trained, dataset, tmp_path, capsys
@@ -223,7 +210,7 @@ class TestEvaluate:
         options += ["--report", tmp_path / "r.json"]
         assert self.evaluate(trained, dataset, *options) == 0
         out = capsys.readouterr().out
-        assert "threshold 0.9, chosen on the held-out crops of the training" in out
+        assert re.search("^--threshold 0.9 +of the training", out, re.MULTILINE)
         report = json.loads((tmp_path / "r.json").read_text())
         assert report["development_threshold"] == 0.9
         assert report["evaluation"]["threshold"] == 0.5

@@ -14,6 +14,7 @@ from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 RNG = np.random.default_rng(0)
@@ -42,13 +43,15 @@ def test_a_table_counted_by_hand():
 def test_wilsons_interval():
     # Brown, Cai and DasGupta (2001) give 10 of 50 as an example everywhere; these are
     # the closed formula's values with z = 1.959964.
-    low, high = Rate(10, 50).interval
     z, p, n = 1.959963984540054, 0.2, 50
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert (low, high) == pytest.approx((center - half, center + half))
+    assert Rate(10, 50).interval == pytest.approx((center - half, center + half))
+    for errors, n in ((0, 1), (1, 1), (0, 30), (3, 30), (29, 30), (1, 96_000)):
+        scipys = stats.binomtest(errors, n).proportion_ci(method="wilson")
+        assert Rate(errors, n).interval == pytest.approx(tuple(scipys), abs=1e-9)
     assert Rate(0, 10).interval[0] == 0
-    assert Rate(10, 10).interval[1] == pytest.approx(1)
+    assert Rate(10, 10).interval[1] == 1
     assert Rate(0, 0).interval == (0, 1)
     assert math.isnan(Rate(0, 0).value)
 
@@ -110,7 +113,7 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
     labels = np.array(["print"] * 4 + ["replay"] * 2 + [BONA_FIDE] * 2)
     sources = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
     evaluation = evaluate(scores, labels, sources, 0.5)
-    frames, videos = evaluation["frames"], evaluation["videos"]
+    frames, presentations = evaluation["frames"], evaluation["presentations"]
     assert frames["apcer"]["print"]["rate"] == 0.25
     assert frames["apcer"]["replay"]["rate"] == 0.5
     assert frames["worst_instrument"] == "replay"
@@ -122,9 +125,9 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
     # Means of the sources: a 0.5, b 0.1, c 0.5, d 0.55.
     interval = list(Rate(1, 2).interval)
     expected = {"errors": 1, "n": 2, "rate": 0.5, "interval": interval}
-    assert videos["apcer"]["print"] == expected
-    assert videos["apcer"]["replay"]["errors"] == 1
-    assert videos["bpcer"]["errors"] == 0
+    assert presentations["apcer"]["print"] == expected
+    assert presentations["apcer"]["replay"]["errors"] == 1
+    assert presentations["bpcer"]["errors"] == 0
     means = {s["source"]: s["mean_score"] for s in evaluation["sources"]}
     assert means == pytest.approx({"a": 0.5, "b": 0.1, "c": 0.5, "d": 0.55})
 
@@ -134,7 +137,7 @@ def test_sources_of_one_name_in_two_classes_are_two():
         np.array([0.1, 0.9]), np.array(["fake", BONA_FIDE]), np.array(["v", "v"]), 0.5
     )
     assert len(evaluation["sources"]) == 2
-    assert evaluation["videos"]["acer"] == 0
+    assert evaluation["presentations"]["acer"] == 0
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,8 @@ def test_the_figures_have_the_rates_at_each_operating_point():
     scores = np.r_[attacks, bona_fides]
     figures = evaluate(scores, labels, sources, 0.5)["frames"]
     points = figures["operating_points"]
-    assert [*points] == ["equal error", "APCER at most 5 %"]  # of 60 each, 1 % is none
+    limits = ["APCER at most 10 %", "APCER at most 5 %"]  # of 60 each, 1 % is none
+    assert [*points] == ["at the threshold", "equal error", *limits]
     kinds = {"fake": attacks[::2], "print": attacks[1::2]}
     for point in points.values():
         rates = {k: apcer(own, point["threshold"]) for k, own in kinds.items()}
@@ -195,7 +199,7 @@ def test_prints_that_all_pass_do_not_vanish_among_many_replays():
     few = np.r_[0:100, 115:155]
     figures = evaluate(scores[few], labels[few], labels[few], 0.5)["frames"]
     assert figures["bpcer_at_apcer_5"] is None
-    assert [*figures["operating_points"]] == ["equal error"]
+    assert [*figures["operating_points"]] == ["at the threshold", "equal error"]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -349,7 +353,8 @@ def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
         np.array(["one"] * 23),
         0.5,
     )["frames"]["operating_points"]
-    assert [*points] == ["equal error"]
+    # Two of twenty pass, which is no more than 10 %.
+    assert [*points] == ["at the threshold", "equal error", "APCER at most 10 %"]
 
 
 def test_a_bpcer_needs_as_many_attacks_as_can_tell_its_apcer():

@@ -2,12 +2,17 @@ import os
 import sys
 from pathlib import Path
 
+from pyimagesearch.evaluation import measure
+from pyimagesearch.metrics import Rate, evaluate
 from pyimagesearch.plots import (
-    ATTACK_COLOR,
+    ATTACK_COLORS,
     REAL_COLOR,
+    WRONG_COLOR,
+    plot_det,
     plot_hardest,
     plot_report,
-    plot_roc,
+    plot_scores,
+    plot_sizes,
     plot_training,
 )
 
@@ -16,6 +21,7 @@ import datasets
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
 HISTORY = {key: [0.9, 0.5] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
 HISTORY["validated"] = [1, 2]
@@ -36,32 +42,41 @@ def has_color(image, color):
     return (np.abs(image.astype(int) - [blue, green, red]).max(axis=2) < 8).any()
 
 
+def make_report(dataset, scores):
+    classes = sorted({*dataset.labels.tolist(), "real", "fake"})
+    probabilities = np.zeros((len(scores), len(classes)))
+    probabilities[:, classes.index("real")] = scores
+    return measure(probabilities, classes, dataset)[0]
+
+
 @pytest.mark.parametrize(
-    ("labels", "history", "columns"),
+    ("labels", "history", "height"),
     [
-        (["real", "fake"] * 20, HISTORY, 3),
-        (["real", "fake"], None, 2),
-        (["real"] * 3, None, 1),
-        (["fake"] * 3, HISTORY, 2),
+        (["real", "fake"] * 20, HISTORY, 900),  # four panels
+        (["real", "fake"], None, 450),
+        (["real"] * 3, None, 450),
+        (["print", "replay", "real"] * 8, None, 450),
+        (["fake"] * 3, HISTORY, 450),
     ],
 )
-def test_a_picture_of_everything_there_is(labels, history, columns, tmp_path):
+def test_a_picture_of_everything_there_is(labels, history, height, tmp_path):
     dataset = make_dataset(tmp_path, labels)
     scores = np.linspace(0, 1, len(labels))
     path = tmp_path / "plot.of.all"
-    plot_report(path, [history] * bool(history), scores, dataset)
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    assert image.shape == (800, 500 * columns, 3)
-    # The titles of the crops have the colours of their classes.
-    sheet = image[420:]
-    assert has_color(sheet, REAL_COLOR) == ("real" in labels)
-    assert has_color(sheet, ATTACK_COLOR) == ("fake" in labels)
+    report = make_report(dataset, scores)
+    content = plot_report(path, [history] * bool(history), scores, dataset, report)
+    assert path.read_bytes() == content
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    rows = 1 + (len(set(labels)) > 1)  # each label is a presentation
+    assert image.shape[1] == 1200
+    assert image.shape[0] == pytest.approx(height + 60 + 135 * rows, abs=2)
+    assert has_color(image[:height], REAL_COLOR) == ("real" in labels) or history
 
 
 def test_without_scores_the_curves_stay(tmp_path):
     dataset = make_dataset(tmp_path, ["live", "fake"])
-    plot_report(tmp_path / "plot.png", [HISTORY], None, dataset)
-    assert cv2.imread(str(tmp_path / "plot.png")).shape == (450, 500, 3)
+    plot_report(tmp_path / "plot.png", [HISTORY], None, dataset, {})
+    assert cv2.imread(str(tmp_path / "plot.png")).shape == (450, 1200, 3)
     assert not Path("plot.png").exists()
 
 
@@ -96,15 +111,41 @@ def test_a_training_that_held_nothing_out_has_the_curves_of_the_training_only():
     assert [line.get_label() for line in axes.lines] == ["train_loss", "train_acc"]
 
 
-def test_only_crops_on_the_wrong_side_are_called_wrong(tmp_path):
-    dataset = make_dataset(tmp_path, ["real", "real", "fake"])
+def labels_and_sources(dataset, labels, sources):
+    return dataset._replace(labels=np.array(labels), sources=np.array(sources))
+
+
+def test_the_hardest_presentations_come_first_with_the_hardest_frame_of_each_part(
+    tmp_path,
+):
+    labels = ["real"] * 6 + ["fake"] * 3 + ["real"]
+    dataset = make_dataset(tmp_path, labels)
+    sources = ["a"] * 6 + ["b"] * 3 + ["c"]
+    dataset = labels_and_sources(dataset, labels, sources)
+    scores = np.array([0.9, 0.8, 0.1, 0.7, 0.6, 0.9, 0.2, 0.7, 0.8, 0.95])
     axes = Figure().subplots()
-    is_real = dataset.labels == "real"
-    plot_hardest(axes, np.array([0.9, 0.3, 0.1]), is_real, dataset.paths)
-    assert "1 of 3 are on the wrong side" in axes.get_title()
+    plot_hardest(axes, scores, dataset)
     texts = [text.get_text() for text in axes.texts]
-    assert [text.endswith("WRONG") for text in texts] == [True, False, False]
-    assert len(axes.images) == 3
+    assert texts[0] == "fake  b  0.567  WRONG"
+    assert texts[1:4] == ["0.200", "0.700", "0.800"]
+    # Three presentations leave room for six frames each.
+    assert texts[4] == "real  a  0.667"
+    assert texts[5:11] == ["0.900", "0.800", "0.100", "0.700", "0.600", "0.900"]
+    assert texts[11:] == ["real  c  0.950", "0.950"]
+    assert len(axes.images) == 10
+    wrong = [text.get_text() for text in axes.texts if text.get_color() == WRONG_COLOR]
+    assert wrong == ["fake  b  0.567  WRONG", "0.700", "0.800", "0.100"]
+
+
+def test_of_many_presentations_eight_are_shown_with_three_frames_each(tmp_path):
+    labels = ["real", "fake"] * 54
+    dataset = make_dataset(tmp_path, labels)
+    sources = [f"s{number // 12}" for number in range(108)]
+    dataset = labels_and_sources(dataset, labels, sources)
+    axes = Figure().subplots()
+    plot_hardest(axes, np.linspace(0, 1, 108), dataset)
+    assert len(axes.images) == 24
+    assert len(axes.texts) == 24 + 8
 
 
 def test_a_crop_that_was_deleted_meanwhile_is_left_out_of_the_sheet(tmp_path):
@@ -112,27 +153,75 @@ def test_a_crop_that_was_deleted_meanwhile_is_left_out_of_the_sheet(tmp_path):
     dataset.paths[1].unlink()
     scores = np.array([0.9, 0.3, 0.1])
     axes = Figure().subplots()
-    plot_hardest(axes, scores, dataset.labels == "real", dataset.paths)
-    assert len(axes.images) == len(axes.texts) == 2
-    plot_report(tmp_path / "plot.png", [HISTORY], scores, dataset)
-    assert cv2.imread(str(tmp_path / "plot.png")).shape == (800, 1500, 3)
+    plot_hardest(axes, scores, dataset)
+    assert len(axes.images) == 2
+    report = make_report(dataset, scores)
+    plot_report(tmp_path / "plot.png", [HISTORY], scores, dataset, report)
+    assert cv2.imread(str(tmp_path / "plot.png")).shape[1] == 1200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode elsewhere")
-def test_a_crop_whose_name_is_no_utf_8_is_on_the_sheet(tmp_path):
+def test_a_source_whose_name_is_no_utf_8_is_on_the_sheet(tmp_path):
     dataset = make_dataset(tmp_path, ["real", "fake"])
-    name = os.fsdecode(b"caf\xe9_000001.png")
-    dataset.paths[0] = dataset.paths[0].rename(tmp_path / name)
-    axes = Figure().subplots()
+    sources = [os.fsdecode(b"caf\xe9"), "b"]
+    dataset = labels_and_sources(dataset, ["real", "fake"], sources)
     scores = np.array([0.9, 0.1])
-    plot_hardest(axes, scores, dataset.labels == "real", dataset.paths)
-    assert axes.texts[0].get_text() == "caf\\udce9_000001\n0.900"
-    plot_report(tmp_path / "plot.png", [], scores, dataset)
-    assert len(axes.images) == 2
-
-
-def test_the_point_at_the_threshold_is_where_both_rates_are():
     axes = Figure().subplots()
-    plot_roc(axes, np.array([0.9, 0.3, 0.6, 0.1]), np.array([True, True, False, False]))
-    (point,) = [line for line in axes.lines if line.get_marker() == "o"]
-    assert (float(point.get_xdata()[0]), float(point.get_ydata()[0])) == (50, 50)
+    plot_hardest(axes, scores, dataset)
+    assert "caf\\udce9" in axes.texts[0].get_text()
+    plot_report(
+        tmp_path / "plot.png", [], scores, dataset, make_report(dataset, scores)
+    )
+
+
+def test_the_det_curve_has_the_rates_at_every_threshold_and_the_interval_of_ours():
+    labels = np.repeat(["real", "print", "replay"], [30, 30, 25])
+    rng = np.random.default_rng(0)
+    scores = np.clip((labels == "real") * 0.3 + rng.normal(0.4, 0.2, 85), 0, 1)
+    sources = np.array([f"s{number}" for number in range(85)])  # photographs
+    evaluation = evaluate(scores, labels, sources, 0.5)
+    axes = Figure().subplots()
+    plot_det(axes, scores, labels, evaluation)
+    lines = {line.get_label(): line for line in axes.lines}
+    for kind, color in zip(["print", "replay"], ATTACK_COLORS, strict=False):
+        line = lines[f"{kind}, presentations"]
+        assert line.get_color() == color
+        rates = norm.cdf(line.get_xydata())
+        np.testing.assert_allclose(
+            rates, norm.cdf(lines[f"{kind}, frames"].get_xydata())
+        )
+        for threshold in np.linspace(0.4, 0.7, 19):
+            own = [
+                (scores[labels == kind] >= threshold).mean(),
+                (scores[labels == "real"] < threshold).mean(),
+            ]
+            if min(own) > 0:  # scikit-learn leaves out what lies on the edges
+                assert np.isclose(rates, own).all(axis=1).any()
+    (container,) = axes.containers
+    data, _, (across, along) = container.lines
+    worst = evaluation["presentations"]["apcer"][
+        evaluation["presentations"]["worst_instrument"]
+    ]
+    assert norm.cdf(data.get_xdata()) == pytest.approx([worst["rate"]])
+    ends = norm.cdf(across.get_segments()[0][:, 0])
+    assert ends == pytest.approx(worst["interval"])
+    ends = norm.cdf(along.get_segments()[0][:, 1])
+    assert ends == pytest.approx(evaluation["presentations"]["bpcer"]["interval"])
+
+
+def test_bars_of_face_sizes_need_20_crops():
+    many, few = Rate(3, 30).as_dict(), Rate(1, 8).as_dict()
+    axes = Figure().subplots()
+    plot_sizes(axes, {"16-48": {"real": many, "fake": few}, "48-96": {"fake": many}})
+    heights = [bar.get_height() for bar in axes.patches if bar.get_height()]
+    assert heights == [10, 10]
+    assert [text.get_text().strip() for text in axes.texts] == ["30", "1 of 8", "30"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["16-48", "48-96"]
+
+
+def test_scores_are_drawn_for_each_class():
+    axes = Figure().subplots()
+    labels = np.array(["real", "print", "print"])
+    plot_scores(axes, np.array([0.9, 0.1, 0.2]), labels)
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert {"real (1)", "print (2)", "threshold"} == set(legend)
