@@ -212,7 +212,7 @@ def test_two_trainings_to_one_path_leave_a_network_and_its_labels(dataset, tmp_p
         assert "are of different trainings" in str(error)
     else:
         assert labels.classes == ["fake", "real"]
-    assert read_image(tmp_path / "p.png").shape == (800, 1500, 3)
+    assert read_image(tmp_path / "p.png").shape == (1230, 1200, 3)
 
 
 def test_several_gathers_into_one_folder_lose_nothing(
