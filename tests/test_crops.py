@@ -11,8 +11,10 @@ from pyimagesearch.crops import (
     COLUMNS,
     CropFolder,
     CropRecord,
+    Search,
     common_cut,
     read_manifest,
+    read_searches,
     usual_detector,
 )
 from pyimagesearch.faces import Face
@@ -387,3 +389,75 @@ def test_a_name_is_taken_as_soon_as_it_is_given(tmp_path):
         assert folder.name_sources({"anna": one}) == {"anna": one}
         with pytest.raises(UserError, match="another anna"):
             folder.name_sources({"anna": other})
+
+
+SEARCH = Search("a", "", 16, "YuNet", 320, 0.7, 40, 3)
+
+
+def record(path, *searches, is_whole=True):
+    with closing(CropFolder(path, 0.0, "YuNet")) as folder:
+        for search in searches:
+            folder.record_search(search, is_whole)
+
+
+def test_a_source_has_one_line_in_frames_csv_whatever_comes_again(tmp_path):
+    other = SEARCH._replace(source="b, c", confidence=0.123456)
+    record(tmp_path, SEARCH, other)
+    frames = tmp_path / "frames.csv"
+    before = frames.read_bytes()
+    assert read_searches(tmp_path) == {"a": SEARCH, "b, c": other}
+    record(tmp_path, SEARCH, other)
+    assert frames.read_bytes() == before
+    again = SEARCH._replace(skip=4, searched=160, faceless=9)
+    record(tmp_path, again)
+    assert read_searches(tmp_path) == {"a": again, "b, c": other}
+    assert len(frames.read_text().splitlines()) == 3
+    record(tmp_path, SEARCH._replace(searched=5), is_whole=False)  # interrupted
+    assert read_searches(tmp_path) == {"a": again, "b, c": other}
+    new = SEARCH._replace(source="new")
+    record(tmp_path, new, is_whole=False)
+    assert read_searches(tmp_path)["new"] == new
+
+
+def test_a_killed_run_leaves_the_last_line_of_a_source_to_count(tmp_path):
+    record(tmp_path, SEARCH)
+    folder = CropFolder(tmp_path, 0.0, "YuNet")
+    again = SEARCH._replace(faceless=4)
+    folder.record_search(again, is_whole=True)  # and never closed
+    assert read_searches(tmp_path) == {"a": again}
+
+
+def test_lines_that_others_added_meanwhile_are_kept(tmp_path):
+    record(tmp_path, SEARCH)
+    with closing(CropFolder(tmp_path, 0.0, "YuNet")) as folder:
+        other = SEARCH._replace(source="other")
+        record(tmp_path, other)
+        again = SEARCH._replace(faceless=4)
+        folder.record_search(again, is_whole=True)
+    assert read_searches(tmp_path) == {"a": again, "other": other}
+
+
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_frames_csv_is_read_as_a_spreadsheet_saves_it_without_bad_lines(
+    delimiter, tmp_path
+):
+    lines = [
+        [*Search._fields, "notes"],
+        ["a", "", 16, "YuNet", 320, "0,7" if delimiter != "," else "0.7", 40, 3, "x"],
+        ["torn", "", 16, "Yu"],
+        ["b", "", "often", "YuNet", 320, "0.7", 40, 3, ""],
+    ]
+    with (tmp_path / "frames.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=delimiter).writerows(lines)
+    assert read_searches(tmp_path) == {"a": SEARCH}
+    new = SEARCH._replace(source="new")
+    record(tmp_path, new)
+    assert read_searches(tmp_path) == {"a": SEARCH, "new": new}
+
+
+@pytest.mark.parametrize("content", [b"wheat,rye\n1,2\n", b"\xff\n", b"\x89PNG\r\n"])
+def test_another_frames_csv_is_refused_and_kept(content, tmp_path):
+    (tmp_path / "frames.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"frames\.csv: not a list of frames"):
+        CropFolder(tmp_path, 0.0, "YuNet")
+    assert (tmp_path / "frames.csv").read_bytes() == content

@@ -1,12 +1,14 @@
 import itertools
 import re
+from contextlib import closing
 from pathlib import Path
 
 from pyimagesearch.console import UserError
+from pyimagesearch.crops import CropFolder, Search
 from pyimagesearch.dataset import count_sources, load_dataset
-from pyimagesearch.faces import preprocess
+from pyimagesearch.faces import Face, preprocess
 from pyimagesearch.folds import split_dataset
-from pyimagesearch.frames import read_image
+from pyimagesearch.frames import Frame, read_image
 
 import cv2
 import numpy as np
@@ -18,6 +20,38 @@ def write_crops(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         assert cv2.imwrite(str(folder / name), np.full((40, 30, 3), 90, np.uint8))
+
+
+def test_sizes_fingerprints_and_searches_come_with_the_crops(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_text("1")
+    search = Search("a", "", 16, "YuNet", 320, 0.7, 40, 3)
+    for folder in ("Live", "fake/anna", "unsure"):
+        with closing(CropFolder(tmp_path / "data" / folder, 0.25, "YuNet")) as crops:
+            (source,) = crops.name_sources({"a": str(tmp_path / "in" / "a.mp4")})
+            frame = Frame(np.zeros((200, 200, 3), np.uint8), source, 16, 0.6)
+            face = Face(50, 60, 90, 120, 0.9)  # 40 wide
+            crops.save(crops.cut(frame.image, face), frame, 1, face)
+            crops.record_search(search, is_whole=True)
+    write_crops(tmp_path / "data", "fake/from-elsewhere.png")  # 30 wide
+    with (tmp_path / "data" / "fake" / "crops.csv").open("w") as file:
+        file.write((tmp_path / "data" / "Live" / "crops.csv").read_text())
+        file.write("from-elsewhere.png,,,,,,,,0.25,YuNet,\n")
+    data = load_dataset(tmp_path / "data")
+    fingerprint = next(iter(data.searches.values())).fingerprint
+    assert fingerprint.endswith(".mp4")
+    labels = data.labels.tolist()
+    assert list(zip(labels, data.sources, strict=True)) == [
+        ("real", "a"),
+        ("fake", "anna/a"),
+        ("fake", "fake"),
+    ]
+    assert data.sizes.tolist() == [40, 40, 20]
+    assert data.fingerprints.tolist() == [fingerprint, fingerprint, ""]
+    search = search._replace(fingerprint=fingerprint)
+    assert data.searches == {("fake", "anna/a"): search, ("real", "a"): search}
+    part = data.subset(np.array([2]))
+    assert (part.sizes.tolist(), part.fingerprints.tolist()) == ([20], [""])
 
 
 def test_crops_come_in_natural_order_and_others_are_named(dataset, tmp_path, capsys):

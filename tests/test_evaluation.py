@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 
@@ -6,7 +7,7 @@ import train
 from pyimagesearch.crops import FRAMES_NAME, Search
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.evaluation import measure
-from pyimagesearch.files import to_csv
+from pyimagesearch.files import sha256_of, to_csv
 from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.metrics import Rate
 from pyimagesearch.report import format_report
@@ -200,6 +201,36 @@ class TestEvaluate:
         assert report["sources"] == {"fake": {"fake": 60}, "real": {"real": 60}}
         frames = report["evaluation"]["frames"]
         assert frames["bpcer"]["n"] == 60
+
+    def test_the_same_command_gives_the_same_report_but_for_the_date(
+        self, trained, dataset, tmp_path
+    ):
+        reports = []
+        for ending in ("json", "json", "html", "html"):
+            options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
+            assert self.evaluate(trained, dataset, *options) == 0
+            text = (tmp_path / f"r.{ending}").read_text()
+            reports.append(re.sub(r"\d{4}-\d\d-\d\dT[\d:+-]+", "now", text))
+        assert reports[0] == reports[1]
+        assert reports[2] == reports[3]
+        report = json.loads(reports[0])
+        (note,) = report["notes"]
+        assert "was trained on 2 sources of it; the figures are optimistic" in note
+        assert reports[2].index(note) < reports[2].index("<table>")
+        assert next(iter(report)) == "notes"
+        assert report["command"].startswith("python train.py --evaluate -d ")
+        assert report["model_sha256"] == sha256_of(trained / "liveness.model")
+        assert len(report["searches"]) == 2
+        (fingerprint,) = report["fingerprints"]["real"].values()
+        assert fingerprint.endswith(".mp4")
+        picture = re.search('base64,([^"]+)', reports[2])[1]
+        assert base64.b64decode(picture) == (tmp_path / "p.png").read_bytes()
+
+    @pytest.mark.parametrize("name", ["r.txt", "report", "r.pdf", "html"])
+    def test_a_report_is_a_page_or_json(self, name, capsys):
+        with pytest.raises(SystemExit):
+            train.main(["--report", name])
+        assert "the name must end in .html or .json" in capsys.readouterr().err
 
     def test_the_threshold_of_the_training_is_frozen(
         self, trained, dataset, tmp_path, capsys

@@ -7,8 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import gather_examples
-from pyimagesearch.crops import read_manifest
+from pyimagesearch import crops
+from pyimagesearch.crops import Search, read_manifest, read_searches
 from pyimagesearch.faces import crop_face, detect_faces
+from pyimagesearch.files import fingerprint_of
 from pyimagesearch.frames import read_image
 
 import av
@@ -146,6 +148,61 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
 def test_faces_below_the_confidence_are_ignored(gather, group_photo):
     *_, crops = gather(group_photo, "--all-faces", "--confidence", 0.9)
     assert 0 < len(crops) < 5
+
+
+def test_frames_without_a_face_are_counted_for_each_source(gather, carphone, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(carphone.read_bytes())
+    write_image(folder / "wall.png")
+    # A face, then nothing.
+    frames = [*read_all(carphone)[:20], *[np.zeros((144, 176, 3), np.uint8)] * 20]
+    write_video(folder / "b.mp4", frames)
+    assert gather(folder, "--skip", 10)[0] == 0
+    how = 10, "YuNet", 320, 0.7
+    expected = {
+        name: Search(name.split(".")[0], fingerprint_of(folder / name), *how, *counts)
+        for name, counts in (
+            ("a.mp4", (12, 0)),
+            ("b.mp4", (4, 2)),
+            ("wall.png", (1, 1)),
+        )
+    }
+    assert list(read_searches(tmp_path / "out").values()) == list(expected.values())
+    lines = (tmp_path / "out" / "frames.csv").read_bytes()
+    assert gather(folder, "--skip", 10)[0] == 0
+    assert (tmp_path / "out" / "frames.csv").read_bytes() == lines
+    assert gather(folder, "--skip", 20, "-c", 0.6)[0] == 0
+    search = read_searches(tmp_path / "out")["a"]
+    assert search[2:] == (20, "YuNet", 320, 0.6, 6, 0)
+    assert len((tmp_path / "out" / "frames.csv").read_text().splitlines()) == 4
+
+
+def test_an_interrupted_search_is_counted_as_far_as_it_came(
+    gather, carphone, tmp_path, monkeypatch
+):
+    save, saved = crops.CropFolder.save, []
+
+    def interrupt(self, *arguments):
+        saved.append(arguments)
+        if len(saved) == 5:
+            raise KeyboardInterrupt
+        return save(self, *arguments)
+
+    monkeypatch.setattr(crops.CropFolder, "save", interrupt)
+    assert gather(carphone)[0] == 130
+    (search,) = read_searches(tmp_path / "out").values()
+    assert (search.searched, search.faceless) == (5, 0)
+    assert gather(carphone)[0] == 0
+    (search,) = read_searches(tmp_path / "out").values()
+    assert (search.searched, search.faceless) == (7, 0)
+
+
+def test_a_source_without_any_face_is_counted(gather, tmp_path):
+    write_image(tmp_path / "wall.png")
+    assert gather(tmp_path / "wall.png")[0] == 1
+    (search,) = read_searches(tmp_path / "out").values()
+    assert search[:1] + search[-2:] == ("wall", 1, 1)
 
 
 def test_a_folder_of_images_and_videos_is_gathered(
