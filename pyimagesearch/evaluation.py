@@ -7,8 +7,9 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_sources, digest_crops, load_dataset
@@ -20,10 +21,11 @@ from pyimagesearch.names import BONA_FIDE, persons_of
 from pyimagesearch.plots import plot_report
 from pyimagesearch.report import ENOUGH, format_report, join, write_report
 
+import cv2
 import numpy as np
 from sklearn.metrics import classification_report
 
-PACKAGES = ("numpy", "opencv-python", "tensorflow", "keras", "scikit-learn")
+PACKAGES = ("numpy", "tensorflow", "keras", "scikit-learn")
 SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
 BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 # Kinds of attack, and the words by which a folder says that it has them.
@@ -137,12 +139,24 @@ def publish(
 def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict:
     """Say what was measured, and what is needed to do it again, ready for JSON."""
     content = hashlib.sha256(dataset.crops.tobytes())
-    names = "\0".join([*dataset.labels, *dataset.sources])
-    content.update(names.encode("utf-8", "surrogateescape"))
-    pairs = zip(dataset.labels, dataset.sources, dataset.fingerprints, strict=True)
-    fingerprints = {}
-    for label, source, fingerprint in pairs:
-        fingerprints.setdefault(str(label), {})[str(source)] = str(fingerprint)
+    content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
+    keys = list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
+    fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
+    crops, searches = Counter(keys), dataset.searches
+    files = [
+        {
+            "label": key[0],
+            "source": key[1],
+            "crops": crops[key],
+            "fingerprint": fingerprints.get(key, ""),
+            "search": searches[key]._asdict() if key in searches else None,
+        }
+        for key in sorted(crops.keys() | searches.keys())
+    ]
+    versions = {"python": sys.version.split()[0], "opencv": cv2.__version__}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):  # such as keras beside tensorflow-cpu
+            versions[package] = version(package)
     return {
         "command": shlex.join(["python", "train.py", *args.arguments]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -154,14 +168,8 @@ def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict
         "development_threshold": labels.threshold,
         "dataset": str(args.dataset),
         "dataset_sha256": content.hexdigest(),
-        "sources": count_sources(dataset),
-        "fingerprints": fingerprints,
-        "searches": [
-            {"label": label, **search._asdict()}
-            for (label, _), search in dataset.searches.items()
-        ],
-        "versions": {"python": sys.version.split()[0]}
-        | {package: version(package) for package in PACKAGES},
+        "files": files,
+        "versions": versions,
     }
 
 
@@ -234,20 +242,20 @@ def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> d
 
 
 def count_non_responses(dataset: Dataset) -> dict[str, dict]:
-    """Count by class the presentations and the frames in which no face was found.
+    """Count by class the presentations, and the frames, in which no face was found.
 
-    `known` is how many presentations there are records of, in frames.csv.
+    Classes of which frames.csv says nothing are left out.
     """
     counts = {}
     for (label, _), search in dataset.searches.items():
         own = counts.setdefault(label, Counter())
-        own["known"] += 1
-        own["without"] += search.faceless == search.searched
+        own["presentations"] += 1
+        own["silent"] += search.faceless == search.searched
         own["searched"] += search.searched
         own["faceless"] += search.faceless
     return {
         label: {
-            "presentations": Rate(own["without"], own["known"]).as_dict(),
+            "presentations": Rate(own["silent"], own["presentations"]).as_dict(),
             "frames": Rate(own["faceless"], own["searched"]).as_dict(),
         }
         for label, own in counts.items()
@@ -291,10 +299,8 @@ def list_untested(report: dict, how: str) -> list[str]:
         gaps.append(f"presentations in which no face was found: {join(texts)}")
     alone = [name for name, own in report["by_person"].items() if len(own) == 1]
     if alone and len(counts) > 1:
-        gaps.append(
-            "whether the network tells faces apart instead of fakes: "
-            f"{join([name or 'no name' for name in alone])} in one class only"
-        )
+        names = [name or "no name" for name in alone]
+        gaps.append(f"persons both as real and as attack: {join(names)}")
     texts = []
     for size in BANDS[1:]:
         own = report["by_size"].get(size, {})

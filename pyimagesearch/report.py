@@ -7,6 +7,7 @@ import base64
 import html
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -137,13 +138,14 @@ def _format_row(tag: str, cells: list[str]) -> str:
 
 def measured_sections(report: dict) -> list[Section]:
     """Arrange the figures in the order in which they should be read."""
+    sizes = report["by_size"]
     return [
         presentations_section(report),
         thresholds_section(report),
         frames_section(report["evaluation"]["frames"]),
-        sizes_section(report),
+        groups_section("frames by size of the face, pixels", sizes, len(sizes)),
         sources_section(report["evaluation"]),
-        persons_section(report),
+        groups_section("frames by person, as files are named", report["by_person"]),
         untested_section(report),
     ]
 
@@ -218,11 +220,7 @@ def thresholds_section(report: dict) -> Section:
 
 def frames_section(figures: dict) -> Section:
     """Tabulate errors of single crops by class."""
-    rows = []
-    for _, name, rate in rates_of(figures):
-        own = rate["over_sources"]
-        mean = f"{percent(own['mean'])} of {own['n']}" if own["n"] >= ENOUGH else ""
-        rows.append([name, count(rate), interval(rate), mean])
+    rows = [[name, count(rate), interval(rate)] for _, name, rate in rates_of(figures)]
     notes = []
     if is_enough(figures):
         point = figures["operating_points"]["equal error"]
@@ -232,19 +230,19 @@ def frames_section(figures: dict) -> Section:
             f"optimistic; AUC {figures['auc']:.3f}"
         )
     title = "frames, which resemble each other"
-    header = ["errors", "95 %, too narrow", "mean of presentations"]
+    header = ["errors", "95 %, too narrow"]
     return Section(title, header, rows, notes, 1 + KINDS_PRINTED // 2)
 
 
-def sizes_section(report: dict) -> Section:
-    """Tabulate errors of crops by the face's size and by class."""
-    labels = [label for label, _, _ in rates_of(report["evaluation"]["frames"])]
+def groups_section(title: str, groups: dict, printed: int = 0) -> Section:
+    """Tabulate errors of crops by group and by class."""
+    labels = list(dict.fromkeys(label for own in groups.values() for label in own))
+    labels.sort(key=lambda label: label != BONA_FIDE)
     rows = [
-        [size, *(count(own.get(label)) for label in labels)]
-        for size, own in report["by_size"].items()
+        [group or "no name", *(count(own.get(label)) for label in labels)]
+        for group, own in groups.items()
     ]
-    title = "frames by size of the face, pixels"
-    return Section(title, labels, rows, (), len(rows))
+    return Section(title, labels, rows, (), printed)
 
 
 def sources_section(evaluation: dict) -> Section:
@@ -260,16 +258,6 @@ def sources_section(evaluation: dict) -> Section:
     header = ["class", "mean score", "errors of frames", ""]
     title = "presentations with the most errors"
     return Section(title, header, [row for *_, row in keyed], (), min(wrong, 3))
-
-
-def persons_section(report: dict) -> Section:
-    """Tabulate errors of crops by person and by class."""
-    labels = [label for label, _, _ in rates_of(report["evaluation"]["frames"])]
-    rows = [
-        [name or "no name", *(count(own.get(label)) for label in labels)]
-        for name, own in report["by_person"].items()
-    ]
-    return Section("frames by person, as files are named", labels, rows)
 
 
 def untested_section(report: dict) -> Section:
@@ -292,41 +280,29 @@ def made_section(report: dict) -> Section:
             value = ", ".join(f"{name} {own}" for name, own in value.items())
         if value is not None:
             rows.append([key, str(value)])
-    for label, counts in report["sources"].items():
-        crops = count_of(sum(counts.values()), "crop")
-        rows.append([label, f"{crops} of {count_of(len(counts), 'presentation')}"])
+    crops, presentations = Counter(), Counter()
+    for file in report["files"]:
+        crops[file["label"]] += file["crops"]
+        presentations[file["label"]] += 1
+    for label, own in crops.items():
+        text = count_of(presentations[label], "presentation")
+        rows.append([label, f"{count_of(own, 'crop')} of {text}"])
     return Section("what this was made of", [], rows)
 
 
 def files_section(report: dict) -> Section:
     """List the files of the dataset and how they were searched for faces."""
-    searches = {(own["label"], own["source"]): own for own in report["searches"]}
-    names = {
-        (label, source)
-        for label, counts in report["sources"].items()
-        for source in counts
-    }
     rows = []
-    for label, source in sorted(names | searches.keys()):
-        crops = report["sources"].get(label, {}).get(source, 0)
-        fingerprint = report["fingerprints"].get(label, {}).get(source, "")
-        row = [source, label, str(crops)]
-        if own := searches.get((label, source)):
-            fingerprint = fingerprint or own["fingerprint"]
+    for file in report["files"]:
+        row = [file["source"], file["label"], str(file["crops"]), file["fingerprint"]]
+        if own := file["search"]:
             how = f"{own['detector']} {own['detector_size']}, above {own['confidence']}"
-            skipped = (
-                f"every {own['skip']}. frame" if own["skip"] > 1 else "every frame"
-            )
-            row += [
-                fingerprint,
-                how,
-                skipped,
-                f"{own['faceless']} of {own['searched']}",
-            ]
+            faceless = f"{own['faceless']} of {own['searched']}"
+            row += [how, str(own["skip"]), faceless]
         else:
-            row += [fingerprint, "", "", "not known"]
+            row += ["not known"] * 3
         rows.append(row)
-    header = ["class", "crops", "fingerprint", "detector", "searched", "without a face"]
+    header = ["class", "crops", "fingerprint", "detector", "--skip", "without a face"]
     return Section("files", header, rows)
 
 

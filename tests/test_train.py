@@ -159,7 +159,9 @@ def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
     assert labels.threshold is None
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["recaptures"] == 120
-    assert report["sources"] == {"real": {"real": 20}}
+    assert [(file["label"], file["crops"]) for file in report["files"]] == [
+        ("real", 20)
+    ]
     assert report["split"]["how"] == "nothing is held out"
     assert not {"evaluation", "folds", "classification_report"} & set(report)
     assert len(report["history"]["loss"]) == 10
