@@ -160,8 +160,13 @@ def run(args: argparse.Namespace) -> None:
 
 def print_next(args: argparse.Namespace, live: bool) -> None:
     """Print the command that gathers the other class, or trains if both are there."""
-    dataset, own = args.output.parent, as_label(args.output.name)
-    labels = {as_label(path.parent.name) for path in dataset.glob(f"*/{MANIFEST_NAME}")}
+    folder, above = args.output, args.output.parent
+    depths = ["*"]
+    if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
+        folder, depths = above, ["*", "*/*"]  # of a person: dataset/real/anna
+    dataset, own = folder.parent, as_label(folder.name)
+    manifests = [p for d in depths for p in dataset.glob(f"{d}/{MANIFEST_NAME}")]
+    labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
@@ -171,7 +176,7 @@ def print_next(args: argparse.Namespace, live: bool) -> None:
         source = hide_password(source)
     elif not live:  # anna-fake.mp4 for anna-real.mp4
         file = Path(source)
-        word = re.compile(re.escape(args.output.name), re.IGNORECASE)
+        word = re.compile(re.escape(folder.name), re.IGNORECASE)
         name, found = word.subn(other, file.name)
         file = file.with_name(name if found else other + file.suffix)
         source, when = str(file), "" if file.exists() else ", when it is filmed"

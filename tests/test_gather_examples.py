@@ -460,3 +460,13 @@ def test_the_last_line_is_the_command_for_the_other_class_and_then_for_training(
     dataset = str((tmp_path / output).parent)
     assert shlex.split(command)[-2:] == ["--dataset", dataset]
     assert "train.py" in command
+
+
+def test_folders_of_persons_are_part_of_a_class(gather, carphone, tmp_path):
+    _, out, *_ = gather(carphone, output="data/real/anna")
+    command = shlex.split(out.splitlines()[-1])
+    assert command[command.index("--output") + 1] == str(tmp_path / "data" / "fake")
+    for output in ("data/print/anna", "data/real/ben"):
+        _, out, *_ = gather(carphone, output=output)
+        command = shlex.split(out.splitlines()[-1])
+        assert command[-2:] == ["--dataset", str(tmp_path / "data")]
