@@ -64,24 +64,25 @@ def gather(
     how = skip, detectors.name, detectors.size, confidence
     with closing(detect_in_frames(frames, detectors, confidence)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
-            before, is_whole = counts.copy(), False
+            own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
-                    counts["searched"] += 1
-                    counts["dropped"] += dropped
-                    counts["faceless"] += not faces
+                    own["searched"] += 1
+                    own["dropped"] += dropped
+                    own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
                     for place, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
                         path = output.save(crop, frame, place, face)
-                        counts["saved" if path else "kept"] += 1
+                        own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
                             info(f"saved {path} to disk")
                 is_whole = True
             finally:
-                found_in = [counts[n] - before[n] for n in ("searched", "faceless")]
-                output.record_search(Search(source, "", *how, *found_in), is_whole)
+                counts.update(own)
+                search = Search(source, "", *how, own["searched"], own["faceless"])
+                output.record_search(search, is_whole)
     return with_crop
 
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
 from pyimagesearch.console import count_of, info, positive_int, seed_int, warn
-from pyimagesearch.dataset import Dataset, digest_sources, load_dataset
+from pyimagesearch.dataset import Dataset, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
@@ -136,7 +136,7 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
     """Save a network, its labels, and its ONNX twin if asked for."""
     info(f"serializing network to '{args.model}'...")
     sha256 = save_model(model, args.model)
-    learnt = digest_sources(dataset, fold.train)
+    learnt = digest_learnt(dataset, fold.train)
     labels = Labels(dataset.classes, dataset.margin, dataset.detector)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from pyimagesearch.dataset import Dataset, count_sources, digest_sources
+from pyimagesearch.dataset import Dataset, count_sources, digest_learnt
 from pyimagesearch.folds import describe_persons, split_videos
 from pyimagesearch.names import persons_of
 
@@ -28,7 +28,7 @@ def main(count: int = 96_000) -> None:
         "folds": lambda: split_videos(labels, sources, persons, None, 0),
         "blocks": lambda: split_videos(*clips, None, 0),
         "counts": lambda: count_sources(dataset),
-        "digests": lambda: digest_sources(dataset, np.arange(len(labels))),
+        "digests": lambda: digest_learnt(dataset, np.arange(len(labels))),
     }
     for name, work in works.items():
         start = time.perf_counter()

@@ -9,7 +9,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -151,19 +151,23 @@ class CropFolder:
             return
         self._searches[search.source] = search
         self._replaces |= known is not None
+        if self._frames and self._frames.is_replaced():  # by another run
+            self._frames.close()
+            self._frames = None
         if self._frames is None:
             self._frames = open_manifest(self.folder / FRAMES_NAME, Search._fields)
         self._frames.add(to_csv(search))
 
     def close(self) -> None:
-        """Close crops.csv and frames.csv."""
+        """Close crops.csv and frames.csv; remove lines that were replaced."""
         for file in (self._manifest, self._frames):
             if file:
                 file.close()
-        if self._replaces:  # the last line of a source counts; remove the others
-            lines = map(to_csv, [Search._fields, *read_searches(self.folder).values()])
-            with atomic_write(self.folder / FRAMES_NAME) as temporary:
-                temporary.write_bytes(b"".join(lines))
+        if self._replaces:  # until then, the last line of a source counts
+            path = self.folder / FRAMES_NAME
+            rows, columns = read_rows(path, Search._fields)
+            last = {row["source"]: row for row in rows}
+            rewrite(path, last.values(), columns)
 
 
 def find_crops(dataset: Path) -> dict[str, list[Path]]:
@@ -199,24 +203,29 @@ def read_manifest(folder: Path, warns: bool = True) -> dict[str, CropRecord | No
 
 
 def read_searches(folder: Path) -> dict[str, Search]:
-    """Read a folder's frames.csv, if there is one, by source, without bad lines."""
-    searches = {}
-    for row in read_rows(folder / FRAMES_NAME, Search._fields)[0]:
-        with suppress(
-            AttributeError, TypeError, ValueError
-        ):  # a full disk may have cut it short
-            confidence = float(row["confidence"].replace(",", "."))
-            numbers = {
-                name: int(row[name])
-                for name in ("skip", "detector_size", "searched", "faceless")
-            }
-            searches[row["source"]] = Search(
+    """Read a folder's frames.csv, if there is one, by source; warn of bad lines."""
+    path, searches, bad = folder / FRAMES_NAME, {}, 0
+    for row in read_rows(path, Search._fields)[0]:
+        try:
+            search = Search(
                 row["source"],
                 row["fingerprint"],
-                detector=row["detector"],
-                confidence=confidence,
-                **numbers,
+                int(row["skip"]),
+                row["detector"],
+                int(row["detector_size"]),
+                float(row["confidence"].replace(",", ".")),
+                int(row["searched"]),
+                int(row["faceless"]),
             )
+        except (AttributeError, TypeError, ValueError):  # as a full disk leaves it
+            bad += 1
+            continue
+        if 0 <= search.faceless <= search.searched > 0 <= search.confidence <= 1:
+            searches[search.source] = search
+        else:
+            bad += 1
+    if bad:
+        warn(f"{path}: ignored {count_of(bad, 'bad line')}")
     return searches
 
 
@@ -245,10 +254,15 @@ def open_manifest(path: Path, columns: Sequence[str]) -> Appender:
     columns = list(dict.fromkeys([*columns, *found]))
     header = to_csv(columns)
     if path.exists() and not path.read_bytes().startswith(header):
-        lines = [to_csv(row[name] for name in columns) for row in rows]
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(header + b"".join(lines))
+        rewrite(path, rows, columns)
     return Appender(path, header)
+
+
+def rewrite(path: Path, rows: Iterable[dict], columns: Sequence[str]) -> None:
+    """Write such a file anew."""
+    lines = [to_csv(row[name] for name in columns) for row in rows]
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(to_csv(columns) + b"".join(lines))
 
 
 def common_cut(paths: list[Path], read=None) -> tuple[float, str]:

@@ -1,6 +1,7 @@
 """The crops of a dataset, and what is known of them."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
 
 import numpy as np
+
+MOST_DIGESTS = 10_000  # in le.pickle
 
 
 class Dataset(NamedTuple):
@@ -141,12 +144,20 @@ def load_dataset(
 
 
 def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Search]:
-    """Read what each frames.csv of a dataset says, by label and source."""
+    """Read what each frames.csv of a dataset says, by label and source.
+
+    Other files of that name are passed over with a warning.
+    """
     searches = {}
     for table in tables:
         names = table.parent.relative_to(folder).parts
         if names and names[0] != UNSURE:
-            for source, search in read_searches(table.parent).items():
+            try:
+                found = read_searches(table.parent)
+            except UserError as error:
+                warn(str(error))
+                continue
+            for source, search in found.items():
                 source = "/".join([*names[1:], source])
                 searches[as_label(names[0]), source] = search
     return dict(sorted(searches.items()))
@@ -192,13 +203,16 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
-    """Return 8 hexadecimal digits for each crop, to recognize it later."""
-    return [hashlib.sha256(crop.tobytes()).hexdigest()[:8] for crop in crops]
+    """Return 12 hexadecimal digits for each crop, to recognize it later."""
+    return [hashlib.sha256(crop.tobytes()).hexdigest()[:12] for crop in crops]
 
 
-def digest_sources(dataset: Dataset, learnt: np.ndarray) -> list[str]:
-    """Return the digest of each source's first crop among those learnt, (m,) int."""
-    first = {}
-    for crop in learnt:
-        first.setdefault((dataset.labels[crop], dataset.sources[crop]), crop)
-    return digest_crops(dataset.crops[crop] for crop in first.values())
+def digest_learnt(dataset: Dataset, learnt: np.ndarray) -> list[str]:
+    """Return what tells later that crops, (m,) int, were learnt.
+
+    These are fingerprints of their files, and digests of crops, evenly spread if there
+    are more than MOST_DIGESTS.
+    """
+    spread = learnt[:: math.ceil(len(learnt) / MOST_DIGESTS)]
+    files = set(dataset.fingerprints[learnt].tolist()) - {""}
+    return sorted(files) + digest_crops(dataset.crops[crop] for crop in spread)

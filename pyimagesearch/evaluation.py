@@ -30,10 +30,10 @@ SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
 BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 # Kinds of attack, and the words by which a folder says that it has them.
 KINDS = {
-    "print": {"print", "photo", "paper"},
-    "replay": {"replay", "video", "screen", "phone", "tablet"},
-    "mask": {"mask"},
+    "mask": {"mask", "silicone", "latex"},  # before paper: a paper mask is a mask
     "cut-out": {"cutout", "cut"},
+    "replay": {"replay", "video", "screen", "phone", "tablet", "monitor", "display"},
+    "print": {"print", "printed", "photo", "paper"},
 }
 
 
@@ -47,11 +47,16 @@ def evaluate_files(args: argparse.Namespace) -> None:
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
     notes = []
-    known = set(labels.learnt or ()) & set(digest_crops(dataset.crops))
+    learnt, known = set(labels.learnt or ()), set()
+    marks = digest_crops(dataset.crops), dataset.fingerprints.tolist()
+    for key, own in zip(sources_of(dataset), zip(*marks, strict=True), strict=True):
+        if not learnt.isdisjoint(own):
+            known.add(key)
     if known:
         notes = [
             f"{args.dataset}: the network was trained on "
-            f"{count_of(len(known), 'source')} of it; the figures are optimistic"
+            f"{count_of(len(known), 'source')} of it; the figures say nothing about "
+            "new people and new footage"
         ]
         warn(notes[0])
     info("evaluating network...")
@@ -140,7 +145,7 @@ def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict
     """Say what was measured, and what is needed to do it again, ready for JSON."""
     content = hashlib.sha256(dataset.crops.tobytes())
     content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
-    keys = list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
+    keys = sources_of(dataset)
     fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
     crops, searches = Counter(keys), dataset.searches
     files = [
@@ -171,6 +176,11 @@ def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict
         "files": files,
         "versions": versions,
     }
+
+
+def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """Return label and source of each crop."""
+    return list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
 
 
 def measure_fold(
@@ -224,7 +234,7 @@ def measure(
     report["by_size"] = {BANDS[band]: own for band, own in by_band.items()}
     report["by_person"] = count_errors(wrong, truth, persons)
     report["non_response"] = count_non_responses(dataset)
-    report["not_tested"] = list_untested(report, how)
+    report["not_tested"] = list_untested(report, how) + list_copies(dataset)
     return report, scores
 
 
@@ -242,24 +252,43 @@ def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> d
 
 
 def count_non_responses(dataset: Dataset) -> dict[str, dict]:
-    """Count by class the presentations, and the frames, in which no face was found.
-
-    Classes of which frames.csv says nothing are left out.
-    """
+    """Count by class the presentations, and the frames, in which no face was found."""
     counts = {}
-    for (label, _), search in dataset.searches.items():
-        own = counts.setdefault(label, Counter())
-        own["presentations"] += 1
-        own["silent"] += search.faceless == search.searched
-        own["searched"] += search.searched
-        own["faceless"] += search.faceless
+    for key in sorted(set(sources_of(dataset)) | dataset.searches.keys()):
+        own = counts.setdefault(key[0], Counter())
+        if search := dataset.searches.get(key):
+            own["presentations"] += 1
+            own["silent"] += search.faceless == search.searched
+            own["searched"] += search.searched
+            own["faceless"] += search.faceless
+        else:
+            own["not known"] += 1
     return {
         label: {
             "presentations": Rate(own["silent"], own["presentations"]).as_dict(),
             "frames": Rate(own["faceless"], own["searched"]).as_dict(),
+            "not_known": own["not known"],
         }
         for label, own in counts.items()
     }
+
+
+def kind_of(label: str) -> str | None:
+    """Return which of KINDS a class is, as its name says."""
+    words = {word.rstrip("s") for word in re.findall("[a-z]+", label.lower())}
+    return next((kind for kind, own in KINDS.items() if own & words), None)
+
+
+def list_copies(dataset: Dataset) -> list[str]:
+    """Name the sources that are one file, and count as several presentations."""
+    names = {}
+    for key, file in zip(sources_of(dataset), dataset.fingerprints, strict=True):
+        if file:
+            names.setdefault(file, {})["/".join(key)] = None
+    copies = [" = ".join(own) for own in names.values() if len(own) > 1]
+    if not copies:
+        return []
+    return [f"as many presentations as there are names: {join(copies)}"]
 
 
 def list_untested(report: dict, how: str) -> list[str]:
@@ -278,12 +307,9 @@ def list_untested(report: dict, how: str) -> list[str]:
             "new videos: the figures are of other parts of videos that were learnt, "
             "and optimistic"
         )
-    words = {name: set(re.findall("[a-z]+", name.lower())) for name in counts}
-    every = set().union(*words.values())
-    missing = [kind for kind, own in KINDS.items() if not own & every]
-    known = set().union(*KINDS.values())
-    other = [name for name in counts if name != BONA_FIDE and not words[name] & known]
-    if missing:
+    kinds = {name: kind_of(name) for name in counts if name != BONA_FIDE}
+    other = [name for name, kind in kinds.items() if kind is None]
+    if missing := [kind for kind in KINDS if kind not in kinds.values()]:
         unclear = f" (unless they are in {join(other)})" if other else ""
         gaps.append(f"kinds of attack: {join(missing)}{unclear}")
     if len(report["by_person"]) == 1:
@@ -297,10 +323,13 @@ def list_untested(report: dict, how: str) -> list[str]:
     if any(silent.values()):
         texts = [f"{count} of {name}" for name, count in silent.items() if count]
         gaps.append(f"presentations in which no face was found: {join(texts)}")
-    alone = [name for name, own in report["by_person"].items() if len(own) == 1]
+    alone = [
+        name or "no name"
+        for name, own in report["by_person"].items()
+        if BONA_FIDE not in own or len(own) == 1
+    ]
     if alone and len(counts) > 1:
-        names = [name or "no name" for name in alone]
-        gaps.append(f"persons both as real and as attack: {join(names)}")
+        gaps.append(f"persons both as real and as attack: {join(alone)}")
     texts = []
     for size in BANDS[1:]:
         own = report["by_size"].get(size, {})

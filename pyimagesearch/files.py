@@ -75,6 +75,12 @@ class Appender:
         if self._file.read(1) not in (b"\n", b""):
             self.add(b"\n")  # end a line that a full disk cut short
 
+    def is_replaced(self) -> bool:
+        """Return whether another file has its name by now."""
+        own = os.fstat(self._file.fileno())
+        path = Path(self._file.name)
+        return not (path.exists() and os.path.samestat(own, path.stat()))
+
     def add(self, line: bytes) -> None:
         """Append a line, with its newline."""
         if self._file.write(line) != len(line):

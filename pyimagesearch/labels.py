@@ -28,7 +28,7 @@ class Labels(NamedTuple):
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
     detector: str = "res10"  # that found most faces of the training
     threshold: float | None = None  # at the equal error rate of the held-out crops
-    learnt: list[str] | None = None  # `dataset.digest_sources` of the training
+    learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
     model_sha256: str | None = None  # of the liveness.model of the same training
     onnx_sha256: str | None = None  # of its ONNX file
 

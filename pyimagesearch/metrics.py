@@ -211,7 +211,7 @@ def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
     figures["eer_threshold"], figures["eer_instrument"] = at_eer, kind
     # Rounding may take it beyond 1.
     figures["auc"] = min(1.0, float(roc_auc_score(~is_attack, scores)))
-    points = {"at the threshold": threshold, "equal error": at_eer}
+    points = {"chosen beforehand": threshold, "equal error": at_eer}
     for percent in LIMITS:
         if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
             rate, at = found

@@ -9,7 +9,7 @@ from pyimagesearch.files import atomic_write
 from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.report import ENOUGH, count
+from pyimagesearch.report import ENOUGH
 
 import numpy as np
 from matplotlib import style
@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm
 from sklearn.metrics import DetCurveDisplay, det_curve
 
+LAYOUTS = {1: [[0]], 2: [[0, 1]], 3: [[0, 0], [1, 2]], 4: [[0, 1], [2, 3]]}
 CROPS_IN_ROW = 12  # of the contact sheet
 CELL_HEIGHT = 1.35  # of one crop, with the text over it, where its width is 1
 REAL_COLOR, WRONG_COLOR = "#2a9d4e", "#d1342f"
@@ -39,8 +40,9 @@ def plot_report(
     probabilities of bona fide of the dataset's crops, and `report` holds their figures;
     None draws the curves only. Returns the PNG, which is 1200 pixels wide.
     """
-    panels = [lambda axes: plot_training(axes, histories)] * bool(histories)
-    sheet = 0
+    panels, heights = [], []
+    if histories:
+        panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
         evaluation = report["evaluation"]
         panels.append(lambda axes: plot_scores(axes, scores, dataset.labels))
@@ -49,17 +51,16 @@ def plot_report(
                 lambda axes: plot_det(axes, scores, dataset.labels, evaluation)
             )
         panels.append(lambda axes: plot_sizes(axes, report["by_size"]))
-        sheet = 0.6 + CELL_HEIGHT * (1 + (len(evaluation["sources"]) > 1))
-    columns = 2 if len(panels) == 4 else len(panels)
-    rows = len(panels) // columns
+        heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation["sources"])))
+    layout = LAYOUTS[len(panels)]
+    heights.insert(0, 4.5 * len(layout))
     with style.context("ggplot"):
-        heights = [4.5 * rows, sheet][: 1 + (sheet > 0)]
         figure = Figure((12, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)
-        all_axes = parts[0, 0].subplots(rows, columns, squeeze=False)
-        for axes, panel in zip(all_axes.flat, panels, strict=True):
-            panel(axes)
-        if sheet:
+        places = parts[0, 0].subplot_mosaic(layout)
+        for place, panel in enumerate(panels):
+            panel(places[place])
+        if scores is not None:
             plot_hardest(parts[1, 0].subplots(), scores, dataset)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=100)
@@ -103,6 +104,11 @@ def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
     axes.legend(loc="best")
 
 
+def as_text(name: str) -> str:
+    """Escape what is no Unicode in a name: matplotlib cannot draw it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def color_classes(labels: np.ndarray) -> dict[str, str]:
     """Give real faces and each kind of attack a colour, real faces first."""
     kinds = [str(label) for label in np.unique(labels) if label != BONA_FIDE]
@@ -115,14 +121,14 @@ def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
     bins = np.linspace(0, 1, 41)
     for label, color in color_classes(labels).items():
         own = labels == label
-        name = f"{label} ({own.sum()})"
+        name = f"{as_text(label)} ({own.sum()})"
         axes.hist(scores[own], bins, color=color, alpha=0.6, label=name)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_title("Scores: real from the line on")
     axes.set_xlabel("probability of real")
     axes.set_ylabel("crops")
-    axes.legend(loc="upper center")
+    axes.legend(loc="best")
 
 
 def plot_det(
@@ -144,10 +150,9 @@ def plot_det(
             # Both ends, which scikit-learn leaves out where classes do not overlap.
             passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
             rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
-            name = f"{label}, presentations" if dots == "-" else f"{label}, frames"
-            DetCurveDisplay(**rates).plot(
-                axes, label=name, color=color, linestyle=dots, drawstyle="steps-post"
-            )
+            look = {"color": color, "linestyle": dots, "drawstyle": "steps-post"}
+            look["label"] = as_text(label) if dots == "-" else None
+            DetCurveDisplay(**rates).plot(axes, **look)
     figures = evaluation["presentations"]
     rates = figures["apcer"][figures["worst_instrument"]], figures["bpcer"]
     values = [norm.ppf(_on_axes([r["rate"], *r["interval"]])) for r in rates]
@@ -157,7 +162,7 @@ def plot_det(
     axes.errorbar(x, y, **bars, fmt="o", color="black", capsize=4, label=name)
     edge = norm.ppf(LEAST_RATE)
     axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
-    axes.set_title("DET: the lower left is best")
+    axes.set_title("DET of presentations (dotted: of frames): the lower left is best")
     axes.set_xlabel("attacks that pass (APCER)")
     axes.set_ylabel("real faces that are rejected (BPCER)")
     axes.legend(loc="upper right", fontsize=8)
@@ -178,23 +183,21 @@ def plot_sizes(axes: Axes, by_size: dict[str, dict]) -> None:
             if not (rate := own.get(label)):
                 continue
             x = band + (place - (len(colors) - 1) / 2) * width
-            top = 0
+            top, text = 0, f" {rate['errors']} of {rate['n']}"
             if rate["n"] >= ENOUGH:
-                value, (low, top) = (
-                    100 * rate["rate"],
-                    np.multiply(rate["interval"], 100),
-                )
+                value, text = 100 * rate["rate"], f" {rate['n']}"
+                low, top = (100 * limit for limit in rate["interval"])
                 axes.bar(x, value, width, color=color, alpha=0.6)
                 bars = [[max(0, value - low)], [max(0, top - value)]]
                 axes.errorbar(x, value, bars, color="black", capsize=3)
-            text = f" {count(rate)}" if rate["n"] < ENOUGH else f" {rate['n']}"
             options = {"ha": "center", "va": "bottom", "fontsize": 8, "rotation": 90}
             axes.text(x, top, text, **options)
-        axes.bar(0, 0, color=color, alpha=0.6, label=label)
+        axes.bar(0, 0, color=color, alpha=0.6, label=as_text(label))
     axes.margins(y=0.25)
     axes.set_xticks(range(len(by_size)), by_size)
-    axes.set_title("Errors by size of the face, and how many crops")
-    axes.set_xlabel("pixels")
+    axes.set_xlim(-0.6, len(by_size) - 0.4)
+    axes.set_title("Errors by size of the face, of so many crops")
+    axes.set_xlabel("size of the face, pixels")
     axes.set_ylabel("errors, %")
     axes.legend(loc="upper right", fontsize=8)
 
@@ -216,10 +219,11 @@ def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
         row, column = divmod(place * shown, CROPS_IN_ROW)
         mean = scores[crops].mean()
         is_wrong = bool((mean >= THRESHOLD) != (label == BONA_FIDE))
-        name = source.encode("utf-8", "backslashreplace").decode()
+        name = as_text(source)
         name = name if len(name) < 24 else f"...{name[-20:]}"
-        text = f"{label}  {name}  {mean:.3f}{'  WRONG' * is_wrong}"
-        color = WRONG_COLOR if is_wrong else "black"
+        text, color = f"{as_text(label)}  {name}  {mean:.3f}", "black"
+        if is_wrong:
+            text, color = f"{text}  WRONG", WRONG_COLOR
         top = row * CELL_HEIGHT
         axes.text(column, top, text, color=color, va="top", fontsize=9)
         for part in np.array_split(crops, min(shown, len(crops))):
@@ -229,12 +233,13 @@ def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
                 height, width = 0.95 * np.array(image.shape[:2]) / max(image.shape)
                 side = column, column + width, top + 0.3 + height, top + 0.3
                 axes.imshow(image[..., ::-1], extent=side)  # BGR to RGB
-                color = WRONG_COLOR if wrongness[crop] > 0 else "black"
+                is_wrong = (scores[crop] >= THRESHOLD) != is_real[crop]
+                color = WRONG_COLOR if is_wrong else "black"
                 x, y = column + width / 2, top + 0.27
                 text = f"{scores[crop]:.3f}"
                 axes.text(x, y, text, color=color, ha="center", fontsize=7)
             column += 1
-    bottom = CELL_HEIGHT * (1 + (len(hardest) > 1))
+    bottom = CELL_HEIGHT * min(2, len(hardest))
     axes.set(xlim=(0, CROPS_IN_ROW), ylim=(bottom, 0))
     axes.axis("off")
     axes.set_title("The hardest presentations, and the probability of real")

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -268,6 +269,7 @@ class Screen:
                     visible = window.get_attributes().map_state == X.IsViewable
                     if visible and window.get_wm_name() == title:
                         return window
+            time.sleep(0.05)  # the window's process needs the cores
 
     def act(self, title: str, action: str) -> None:
         """Press the key of this name, or `close` the window."""

@@ -18,7 +18,7 @@ from pyimagesearch.crops import (
     usual_detector,
 )
 from pyimagesearch.faces import Face
-from pyimagesearch.files import fingerprint_of
+from pyimagesearch.files import fingerprint_of, to_csv
 from pyimagesearch.frames import Frame, find_files, read_image
 
 import numpy as np
@@ -437,6 +437,39 @@ def test_lines_that_others_added_meanwhile_are_kept(tmp_path):
     assert read_searches(tmp_path) == {"a": again, "other": other}
 
 
+def test_runs_at_the_same_time_lose_no_line_when_one_of_them_replaces_lines(tmp_path):
+    record(tmp_path, SEARCH)
+    names = ["b", "c"]
+    with closing(CropFolder(tmp_path, 0.0, "YuNet")) as folder:
+        folder.record_search(SEARCH._replace(source="b"), is_whole=True)
+        record(tmp_path, SEARCH._replace(skip=4))  # which replaces the file
+        folder.record_search(SEARCH._replace(source="c"), is_whole=True)
+    others = {name: SEARCH._replace(source=name) for name in names}
+    assert read_searches(tmp_path) == {"a": SEARCH._replace(skip=4), **others}
+
+
+@pytest.mark.parametrize(
+    ("faults", "count"),
+    [
+        ({"faceless": 50}, 1),
+        ({"searched": 0, "faceless": 0}, 1),
+        ({"faceless": -1}, 1),
+        ({"confidence": "nan"}, 1),
+        ({"searched": "forty"}, 1),
+        ({}, 0),
+    ],
+)
+def test_numbers_that_cannot_be_are_ignored_with_a_warning(
+    faults, count, tmp_path, capsys
+):
+    with (tmp_path / "frames.csv").open("wb") as file:
+        file.write(to_csv(Search._fields))
+        file.write(to_csv((SEARCH._asdict() | faults).values()))
+    assert len(read_searches(tmp_path)) == 1 - count
+    error = capsys.readouterr().err
+    assert ("ignored 1 bad line" in error) == bool(count)
+
+
 @pytest.mark.parametrize("delimiter", [";", ",", "\t"])
 def test_frames_csv_is_read_as_a_spreadsheet_saves_it_without_bad_lines(
     delimiter, tmp_path
@@ -453,6 +486,11 @@ def test_frames_csv_is_read_as_a_spreadsheet_saves_it_without_bad_lines(
     new = SEARCH._replace(source="new")
     record(tmp_path, new)
     assert read_searches(tmp_path) == {"a": SEARCH, "new": new}
+    record(tmp_path, SEARCH._replace(skip=1))
+    assert b",x\n" not in (tmp_path / "frames.csv").read_bytes()  # of the old line
+    header, *lines = (tmp_path / "frames.csv").read_text().splitlines()
+    assert header.endswith("faceless,notes")
+    assert len(lines) == 4  # those that cannot be read are not thrown away
 
 
 @pytest.mark.parametrize("content", [b"wheat,rye\n1,2\n", b"\xff\n", b"\x89PNG\r\n"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack
 
@@ -228,7 +229,7 @@ def test_from_nothing_to_a_network_in_one_window(
     for line in process.stdout:
         if "using the new network" in line:
             break
-    wait_for_label(screen)
+    wait_for_label(screen, process)
     screen.act(TITLE, "q")
     rest, _ = process.communicate()
     assert process.returncode == 0
@@ -369,13 +370,14 @@ def start_demo():
         yield start
 
 
-def wait_for_label(screen):
+def wait_for_label(screen, process):
     screen.find(TITLE)
     while not any(
         count_color(screen.screenshot(), color) > 500
         for color in (outputs.GREEN, outputs.RED)
     ):
-        pass
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)  # the process needs the cores
 
 
 @pytest.mark.timeout(120)
@@ -385,7 +387,7 @@ def test_the_window_shows_the_labels_and_q_ends_it(
     arguments = ["-m", trained / "liveness.model", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", group_photo]
     process = start_demo(*arguments)
-    wait_for_label(screen)
+    wait_for_label(screen, process)
     screen.act(TITLE, "q")
     assert process.wait() == 0
     with process.stdout as out:
@@ -636,7 +638,7 @@ def test_closing_the_window_ends_a_video(
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", videos / "real.mp4"]
     process = start_demo(*arguments)
-    wait_for_label(screen)
+    wait_for_label(screen, process)
     screen.act(TITLE, action)
     text, _ = process.communicate()
     assert process.returncode == 0
