@@ -380,7 +380,7 @@ def wait_for_label(screen, process):
         time.sleep(0.05)  # the process needs the cores
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_window_shows_the_labels_and_q_ends_it(
     screen, group_photo, trained, detector_folder, start_demo
 ):
@@ -608,7 +608,7 @@ def test_onnx_needs_neither_tensorflow_nor_scikit_learn(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_when_interrupted_the_video_plays_and_the_log_is_whole(
     number, status, trained, detector_folder, videos, tmp_path, start_demo
 ):
@@ -631,7 +631,7 @@ def test_when_interrupted_the_video_plays_and_the_log_is_whole(
 
 
 @pytest.mark.parametrize("action", ["Escape", "close"])
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_closing_the_window_ends_a_video(
     action, screen, trained, detector_folder, videos, start_demo, tmp_path
 ):
