@@ -89,15 +89,13 @@ def format_html(report: dict, picture: bytes) -> str:
     sections = measured_sections(report) if "evaluation" in report else []
     questions = Section("questions for whoever signs this", [], QUESTIONS)
     for section in [*sections, questions, made_section(report), files_section(report)]:
-        lines.append(f"<h2>{html.escape(section.title)}</h2>")
-        if section.rows:
-            lines.append("<table>")
-        if any(section.header):
+        if not section.rows:
+            continue
+        lines.append(f"<h2>{html.escape(section.title)}</h2><table>")
+        if section.header:
             lines.append(_format_row("th", ["", *section.header]))
         lines += [_format_row("td", row) for row in section.rows]
-        if section.rows:
-            lines.append("</table>")
-        lines += [f"<p>{html.escape(note)}" for note in section.notes]
+        lines += ["</table>", *(f"<p>{html.escape(note)}" for note in section.notes)]
     if picture:
         content = base64.b64encode(picture).decode()
         lines.append(f'<h2>pictures</h2><img src="data:image/png;base64,{content}">')
@@ -129,14 +127,13 @@ def measured_sections(report: dict) -> list[Section]:
 def presentations_section(report: dict) -> Section:
     """Tabulate errors and non-responses of presentations by class."""
     figures, rows = report["evaluation"]["presentations"], []
-    silent = dict(report["non_response"])
+    silent = {k: format_silent(own) for k, own in report["non_response"].items()}
     for label, name, rate in rates_of(figures):
-        own = [person for person, own in report["by_person"].items() if label in own]
-        persons = f"{len(own)} ({join(own, 3)})" if any(own) else "not known"
-        row = [name, count(rate), interval(rate), format_silent(silent.pop(label))]
-        rows.append([*row, persons])
-    for label, own in silent.items():
-        rows.append([f"APCER  {label}", "no face in any", "", format_silent(own), ""])
+        own = [n for n, labels in report["by_person"].items() if n and label in labels]
+        persons = f"{len(own)} ({join(own, 3)})" if own else "not known"
+        rows.append([name, count(rate), interval(rate), silent.pop(label), persons])
+    for label, text in silent.items():
+        rows.append([label, "no face in any", "", text, ""])
     notes = [
         "presentation: a video, photograph or session, by the mean score of its crops; "
         "the demo averages over half a second"

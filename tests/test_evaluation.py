@@ -34,6 +34,7 @@ SEARCHES = {
         SEARCH._replace(source="anna-print", searched=22),
         SEARCH._replace(source="carl-print", searched=10, faceless=10),
     ],
+    "mask": [SEARCH._replace(source="carl-mask", faceless=40)],
 }
 
 
@@ -50,6 +51,7 @@ def footage(tmp_path):
             )
             scores[path] = own[number - 1]
     for label, searches in SEARCHES.items():
+        (folder / label).mkdir(exist_ok=True)
         lines = map(to_csv, [Search._fields, *searches])
         (folder / label / FRAMES_NAME).write_bytes(b"".join(lines))
     dataset = load_dataset(folder)
@@ -105,11 +107,12 @@ def test_every_number_of_a_dataset_that_was_made_by_hand(footage):
         "ben": {"real": (24, 24), "print": (0, 2)},
     }
     unknown = {label: own.pop("not_known") for label, own in silent.items()}
-    assert unknown == {"real": 1, "print": 1, "replay": 1}
+    assert unknown == {"real": 1, "print": 1, "replay": 1, "mask": 0}
     assert counts(silent) == {
         "real": {"presentations": (0, 1), "frames": (4, 40)},
         "print": {"presentations": (1, 2), "frames": (10, 32)},
         "replay": {"presentations": (0, 0), "frames": (0, 0)},
+        "mask": {"presentations": (1, 1), "frames": (40, 40)},
     }
     sources = figures["evaluation"]["sources"]
     assert {s["source"]: (s["errors"], s["n"]) for s in sources} == {
@@ -122,7 +125,7 @@ def test_every_number_of_a_dataset_that_was_made_by_hand(footage):
     assert figures["not_tested"] == [
         "kinds of attack: mask, cut-out",
         "more than one presentation of replay",
-        "presentations in which no face was found: 1 of print",
+        "presentations in which no face was found: 1 of mask, 1 of print",
         "face sizes with fewer than 20 crops, pixels: 16-48 (0 of print, 0 of replay), "
         "48-96 (none), 96-192 (0 of replay), 192 and above (0 of real, 0 of print)",
     ]
@@ -143,6 +146,7 @@ def test_what_is_printed_of_it(footage):
         "APCER replay (worst) 1 of 1 (up to 100.0%) not known 1 (anna)",
         "APCER print 0 of 2 (up to 65.8%) 1 of 2 (up to 90.5%); frames: 31.2% of 32; "
         "1 not known 2 (anna, ben)",
+        "mask no face in any 1 of 1 (up to 100.0%); frames: 100.0% of 40",
         "--threshold 0.5 chosen beforehand 1 of 1 (up to 100.0%) replay 1 of 2 "
         "(up to 90.5%)",
         "APCER at most 10 %: needs 10 presentations of each kind of attack, 8 more of "
