@@ -118,11 +118,14 @@ def color_classes(labels: np.ndarray) -> dict[str, str]:
 
 def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
     """Plot a histogram of the scores, (n,) in [0, 1], of each class."""
-    bins = np.linspace(0, 1, 41)
-    for label, color in color_classes(labels).items():
+    bins, colors = np.linspace(0, 1, 41), color_classes(labels)
+    # Three areas would hide each other.
+    kind = "stepfilled" if len(colors) < 3 else "step"
+    look = {"histtype": kind, "alpha": 0.6, "linewidth": 2}
+    for label, color in colors.items():
         own = labels == label
         name = f"{as_text(label)} ({own.sum()})"
-        axes.hist(scores[own], bins, color=color, alpha=0.6, label=name)
+        axes.hist(scores[own], bins, color=color, label=name, **look)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_title("Scores: real from the line on")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -232,14 +232,23 @@ def camera_server(face_image):
     camera.server.server_close()
 
 
-@pytest.fixture(scope="session")
-def screen():
-    """A virtual screen, with somebody before it."""
+@contextmanager
+def start_screen():
+    """Start a virtual screen, with somebody before it."""
     if not shutil.which("Xvfb"):
         pytest.skip("needs Xvfb")
     read_end, write_end = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1024x768x24"],
+    server = subprocess.Popen(  # without a screen saver
+        [
+            "Xvfb",
+            "-displayfd",
+            str(write_end),
+            "-screen",
+            "0",
+            "1024x768x24",
+            "-s",
+            "0",
+        ],
         pass_fds=[write_end],
         stderr=subprocess.DEVNULL,
     )
@@ -251,6 +260,13 @@ def screen():
         yield Screen(name)
     server.terminate()
     server.wait()
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A virtual screen for windows of this process, which stays with its first one."""
+    with start_screen() as screen:
+        yield screen
 
 
 class Screen:
