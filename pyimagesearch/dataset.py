@@ -160,7 +160,7 @@ def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Sea
             for source, search in found.items():
                 source = "/".join([*names[1:], source])
                 searches[as_label(names[0]), source] = search
-    return dict(sorted(searches.items()))
+    return searches
 
 
 def check_classes(
@@ -193,11 +193,15 @@ def check_classes(
     )
 
 
+def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """Return label and source of each crop."""
+    return list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
+
+
 def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Count crops by label and source."""
     counts = {}
-    pairs = zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True)
-    for (label, source), count in Counter(pairs).items():
+    for (label, source), count in Counter(sources_of(dataset)).items():
         counts.setdefault(label, {})[source] = count
     return counts
 

@@ -12,7 +12,13 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.dataset import Dataset, count_sources, digest_crops, load_dataset
+from pyimagesearch.dataset import (
+    Dataset,
+    count_sources,
+    digest_crops,
+    load_dataset,
+    sources_of,
+)
 from pyimagesearch.folds import Fold
 from pyimagesearch.labels import THRESHOLD, Labels, save_labels_of
 from pyimagesearch.metrics import Rate, evaluate
@@ -143,7 +149,7 @@ def publish(
 
 def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict:
     """Say what was measured, and what is needed to do it again, ready for JSON."""
-    content = hashlib.sha256(dataset.crops.tobytes())
+    content = hashlib.sha256(np.ascontiguousarray(dataset.crops))  # tobytes() copies
     content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
     keys = sources_of(dataset)
     fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
@@ -176,11 +182,6 @@ def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict
         "files": files,
         "versions": versions,
     }
-
-
-def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
-    """Return label and source of each crop."""
-    return list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
 
 
 def measure_fold(

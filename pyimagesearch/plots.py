@@ -4,7 +4,7 @@ import io
 from itertools import cycle
 from pathlib import Path
 
-from pyimagesearch.dataset import Dataset
+from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.files import atomic_write
 from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
@@ -214,7 +214,7 @@ def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
     is_real = dataset.labels == BONA_FIDE
     wrongness = np.where(is_real, THRESHOLD - scores, scores - THRESHOLD)
     crops_of = {}
-    for crop, key in enumerate(zip(dataset.labels, dataset.sources, strict=True)):
+    for crop, key in enumerate(sources_of(dataset)):
         crops_of.setdefault(key, []).append(crop)
     hardest = sorted(crops_of.items(), key=lambda item: -wrongness[item[1]].mean())
     shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3
