@@ -24,7 +24,7 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
@@ -34,7 +34,7 @@ from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import export_onnx, save_model
+from pyimagesearch.models import as_network, classify, export_onnx, save_model
 from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
@@ -78,14 +78,22 @@ def callbacks(validates: bool) -> list:
     return []
 
 
-def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop):
+class Trained(NamedTuple):
+    """A network that `train_network` has trained."""
+
+    model: Any  # of Keras
+    history: dict[str, list]  # loss and accuracy of each epoch
+    probabilities: np.ndarray  # (m, classes) float32, of the fold's held-out crops
+    finished: bool  # not interrupted
+
+
+def train_network(
+    dataset: Dataset, fold: Fold, recipe: Recipe, seed: int, bar, stop
+) -> Trained | None:
     """Build, compile and fit a network, as the tutorial does.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-
-    Returns the model, its history of loss and accuracy, (m, classes) float32
-    probabilities of `fold.test`, and whether the training was finished; None if it was
-    interrupted in the first epoch.
+    One that was interrupted in the first epoch is None.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
@@ -104,8 +112,7 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
         metrics=["accuracy"],
     )
     control = training.Control(bar, stop)
-    targets = training.one_hot(dataset.labels)
-    unseen = training.plain_batches(dataset.crops, targets, fold.test)
+    unseen = training.plain_batches(dataset, fold.test)
     validates = len(fold.test) > 0
     with training.fused_batch_norm(model):
         history = model.fit(
@@ -123,8 +130,8 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    probabilities = training.predict(model, unseen)
-    return model, history, probabilities, not control.interrupted
+    probabilities = classify(as_network(model).predict, dataset.crops, fold.test)
+    return Trained(model, history, probabilities, not control.interrupted)
 
 
 def count_steps(recipe: Recipe, fold: Fold) -> int:
@@ -142,7 +149,7 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
     try:
         if args.export:
             info(f"exporting network to '{args.export}'...")
-            sha256 = export_onnx(model, args.export, dataset.crops[:256])
+            sha256 = export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
     finally:
         save_labels_of(args.model, labels, args.le)
@@ -171,12 +178,11 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         final = next(results)
         if final is None:
             raise KeyboardInterrupt
-        model, history, _, finished = final
-        if not finished:
-            epochs = len(history["loss"])
+        if not final.finished:
+            epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
         # At once: whatever happens next, this network is not lost.
-        labels = save(model, dataset, first, args)
+        labels = save(final.model, dataset, first, args)
         return labels, final, list(results) if others else [final]
 
 
@@ -184,7 +190,7 @@ def run_training(args: argparse.Namespace) -> None:
     """Train, save and evaluate."""
     recipe = RECIPES[args.recipe]
     if args.epochs:
-        recipe = recipe._replace(epochs=args.epochs, min_batches=0)
+        recipe = recipe._replace(epochs=args.epochs)
     simulates = recipe.simulates and not args.no_simulate
     dataset = load_dataset(args.dataset, simulates=simulates)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
@@ -199,28 +205,27 @@ def run_training(args: argparse.Namespace) -> None:
     results = [
         (fold, result)
         for fold, result in zip(folds, trained, strict=True)
-        if result and (result[-1] or result is final)  # finished, or all there is
+        if result and (result.finished or result is final)  # or all there is
     ]
     missing = len(folds) - len(results)
-    interrupted = missing > 0 or not final[-1]
+    interrupted = missing > 0 or not final.finished
     if missing:
         warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
     if not results:
         raise KeyboardInterrupt
-    made = dataset.recaptures
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
         "seed": args.seed,
         "interrupted": interrupted,
         "split": {"asked_for": args.split, "how": how},
-        "history": final[1],
-        "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
+        "history": final.history,
+        "recaptures": len(dataset.recaptures),
         "seconds": {"training": seconds},
     }
     if len(folds[0].test):
         evaluate_folds(results, dataset, labels, details, args)
     else:
-        report_unmeasured(final[1], dataset, labels, details, args)
+        report_unmeasured(final.history, dataset, labels, details, args)
     written = [args.model, args.le, args.export, args.plot, args.report]
     info(f"wrote {', '.join(str(file) for file in written if file)}")
     print_next(args)
@@ -257,8 +262,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops (default: {steady.epochs} of {steady.min_batches} "
-    what += f"batches or more; {tutorial.epochs} with --recipe tutorial)"
+    what = f"passes over the crops, of {steady.min_batches} batches or more each, "
+    what += "whatever N is; few crops come several times in a pass (default: "
+    what += f"{steady.epochs}; {tutorial.epochs}, and each crop once, with --recipe "
+    what += "tutorial)"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=seed_int, metavar="N", help=what)

@@ -31,7 +31,8 @@ MOST_DIGESTS = 10_000  # in le.pickle
 class Dataset(NamedTuple):
     """Crops in natural order of their paths, the same on every machine."""
 
-    crops: np.ndarray  # (n, height, width, 3) uint8 BGR
+    # (n + k, height, width, 3) uint8 BGR: the crops, then simulated recaptures of them.
+    pool: np.ndarray
     labels: np.ndarray  # (n,) of str: the folder directly below the dataset
     sources: np.ndarray  # (n,) of str, see `names.source_of`
     frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
@@ -41,8 +42,16 @@ class Dataset(NamedTuple):
     searches: dict[tuple[str, str], Search]  # by label and source, of those known
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
-    # Simulated ones, of each real crop in order: (real, k, height, width, 3) uint8 BGR.
-    recaptures: np.ndarray | None = None
+
+    @property
+    def crops(self) -> np.ndarray:
+        """The crops without recaptures, (n, height, width, 3) uint8 BGR."""
+        return self.pool[: len(self.labels)]
+
+    @property
+    def recaptures(self) -> np.ndarray:
+        """As many of each real crop, in order, (k, height, width, 3) uint8 BGR."""
+        return self.pool[len(self.labels) :]
 
     @property
     def classes(self) -> list[str]:
@@ -50,17 +59,21 @@ class Dataset(NamedTuple):
         classes = set(self.labels.tolist())
         return sorted(classes if len(classes) > 1 else {*classes, ATTACK})
 
+    @property
+    def truth(self) -> np.ndarray:
+        """Places of the labels in `classes`, (n,) int."""
+        return np.searchsorted(self.classes, self.labels)
+
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
         return self._replace(
-            crops=self.crops[crops],
+            pool=self.pool[crops],
             labels=self.labels[crops],
             sources=self.sources[crops],
             frames=self.frames[crops],
             paths=[self.paths[crop] for crop in crops],
             sizes=self.sizes[crops],
             fingerprints=self.fingerprints[crops],
-            recaptures=None,
         )
 
 

@@ -98,7 +98,7 @@ def evaluate_folds(
     if details["interrupted"]:
         notes.append("the training was interrupted: not all folds are in the figures")
     described = describe(dataset, labels, args)
-    dataset = dataset._replace(crops=dataset.crops[:, :0])  # subsets would copy them
+    dataset = dataset._replace(pool=dataset.pool[:, :0])  # subsets would copy them
     tested = np.concatenate([fold.test for fold, _ in results])
     order = np.argsort(tested)
     held_out = dataset.subset(tested[order])

@@ -31,8 +31,7 @@ ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was meas
 KERAS_WEIGHTS = "model.weights.h5"  # their name in a .keras archive
 SIZE_LIMIT = 1 << 28  # bytes; a LivenessNet takes 1.8 million
 SHAPE_LIMIT = 512  # pixels, or classes
-GROUPS_LIMIT = 1000  # in an HDF5 file; a LivenessNet has 50
-BATCH_SIZE = 256  # crops that are classified at once
+BATCH_SIZE = 256  # crops that are classified at once, here and in training
 
 
 class Network(NamedTuple):
@@ -56,18 +55,18 @@ def save_model(model, path: Path) -> str:
 def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     """Write a Keras model as ONNX, for OpenCV to run without TensorFlow.
 
-    Returns the file's SHA-256. If OpenCV computes other probabilities from some crops,
-    (n, h, w, 3) uint8, nothing is written and that is a UserError.
+    Returns the file's SHA-256. If OpenCV computes other probabilities from the first
+    crops, (n, h, w, 3) uint8, nothing is written and that is a UserError.
     """
-    inputs = scale(crops)
-    expected = model.predict(inputs, batch_size=256, verbose=0)
+    inputs = scale(crops[:BATCH_SIZE])
+    expected = as_network(model).predict(inputs)
     with atomic_write(path, ".onnx") as temporary:
         with warnings.catch_warnings():  # Keras asks NumPy for its `object`
             warnings.simplefilter("ignore", FutureWarning)
             model.export(temporary, format="onnx", verbose=False)
         sha256 = sha256_of(temporary)
-        exported = load_network(temporary, sha256)
-        difference = np.abs(exported.predict(inputs) - expected).max()
+        found = load_network(temporary, sha256).predict(inputs)
+        difference = np.abs(found - expected).max()
         if not difference <= ONNX_TOLERANCE:
             raise UserError(
                 f"{path}: not written, as OpenCV's results differ by {difference:.1g}"
@@ -90,19 +89,26 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
     if signature.startswith(ZIP_SIGNATURE) or signature == HDF5_SIGNATURE:
-        return _check(path, as_network(_load_livenessnet(path)))
-    if is_onnx(path):
-        return _load_onnx(path, onnx_sha256)
-    if signature.startswith(b"\x80"):
+        network = as_network(_load_livenessnet(path))
+    elif signature.startswith(ONNX_SIGNATURE):
+        network = _load_onnx(path, onnx_sha256)
+    elif signature.startswith(b"\x80"):
         raise UserError(f"{path}: a pickle; are --model and --le swapped?")
-    raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
+    else:
+        raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
+    if network.classes < 2:
+        raise UserError(
+            f"{path}: it has {network.classes} output, not one for each class"
+        )
+    return network
 
 
 def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
     """Load a network and its labels; those of another training are a UserError."""
     labels = load_labels(le)
     network = load_network(model, labels.onnx_sha256)
-    if labels.model_sha256 not in (None, sha256_of(model)) and not is_onnx(model):
+    known = labels.model_sha256, labels.onnx_sha256
+    if labels.model_sha256 and sha256_of(model) not in known:
         raise UserError(
             f"{model} and {le} are of different trainings; use two files of one"
         )
@@ -112,12 +118,6 @@ def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
             f"{len(labels.classes)}; use two files of the same training"
         )
     return network, labels
-
-
-def is_onnx(path: Path) -> bool:
-    """Return whether a model is an ONNX file, by its first byte."""
-    with path.open("rb") as file:
-        return file.read(1) == ONNX_SIGNATURE
 
 
 def as_network(model) -> Network:
@@ -140,10 +140,20 @@ def as_network(model) -> Network:
     return Network(predict, height, width, model.output_shape[1])
 
 
-def classify(predict: Callable[[np.ndarray], np.ndarray], crops: np.ndarray):
-    """Return (n, classes) float32 probabilities of (n, h, w, 3) uint8 crops."""
-    starts = range(0, len(crops), BATCH_SIZE)
-    rows = [predict(scale(crops[start : start + BATCH_SIZE])) for start in starts]
+def classify(
+    predict: Callable[[np.ndarray], np.ndarray],
+    crops: np.ndarray,
+    indices: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (m, classes) float32 probabilities of (n, h, w, 3) uint8 crops.
+
+    These are all crops, or those of the indices, (m,) int. Of none, it is (0, 0).
+    """
+    if indices is None:
+        indices = np.arange(len(crops))
+    starts = range(0, len(indices), BATCH_SIZE)
+    parts = [indices[start : start + BATCH_SIZE] for start in starts]
+    rows = [predict(scale(crops[part])) for part in parts]
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 
@@ -164,22 +174,14 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
                 # OpenCV gives (n, 1, classes), and the net's own memory.
                 return net.forward().reshape(len(batch), -1).copy()
 
-        probabilities = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
+        rows = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
     except (cv2.error, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
             f"{path}: not an ONNX model of {HEIGHT}x{WIDTH} images that OpenCV can "
             f"read: {reason}"
         ) from None
-    return _check(path, Network(predict, HEIGHT, WIDTH, probabilities.shape[1]))
-
-
-def _check(path: Path, network: Network) -> Network:
-    if not network.classes or network.classes < 2:
-        raise UserError(
-            f"{path}: it has {network.classes} output, not one for each class"
-        )
-    return network
+    return Network(predict, HEIGHT, WIDTH, rows.shape[1])
 
 
 def _load_livenessnet(path: Path):
@@ -192,7 +194,7 @@ def _load_livenessnet(path: Path):
 
     try:
         config, weights, name = _read_keras_file(path)
-        _check_hdf5(weights)
+        _check_sizes(weights)
         config = json.loads(config)["config"]
         layers = config["layers"] if isinstance(config, dict) else config
         model = LivenessNet.build(*_read_shape([layer["config"] for layer in layers]))
@@ -203,7 +205,7 @@ def _load_livenessnet(path: Path):
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, name)
             copy.write_bytes(weights)
-            model.load_weights(copy)
+            model.load_weights(copy)  # reads nothing from other files
         return model
     except Exception as error:  # a damaged file can raise anything
         reason = (str(error) or repr(error)).strip().splitlines()[0]
@@ -230,30 +232,16 @@ def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
         return config, weights, KERAS_WEIGHTS
 
 
-def _check_hdf5(content: bytes) -> None:
-    """Raise a ValueError unless the file itself holds all of its arrays.
-
-    HDF5 can take arrays from other files, and unpack them to any size.
-    """
+def _check_sizes(content: bytes) -> None:
+    """Raise a ValueError for an array larger than its file: Keras unpacks up to 4 GB."""
     import h5py
 
+    def check(name, item):
+        if isinstance(item, h5py.Dataset) and item.nbytes > len(content):
+            raise ValueError(f"{name} claims to be larger than the file")
+
     with h5py.File(io.BytesIO(content)) as file:
-        found, waiting = 0, [file]
-        while waiting:
-            group = waiting.pop()
-            found += 1
-            if found > GROUPS_LIMIT:
-                raise ValueError("too many groups")
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{name} is a link")
-                item = group[name]
-                if isinstance(item, h5py.Group):
-                    waiting.append(item)
-                elif item.external or item.is_virtual:
-                    raise ValueError(f"{name} is in another file")
-                elif item.nbytes > len(content):
-                    raise ValueError(f"{name} claims to be larger than the file")
+        file.visititems(check)
 
 
 def _read_shape(configs: list[dict]) -> tuple[int, int, int, int]:

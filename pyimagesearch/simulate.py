@@ -113,9 +113,10 @@ def surfaces_of(labels: Iterable[str]) -> list[Surface]:
 
 
 def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
-    """Simulate recaptures of a dataset's real crops, on the surfaces of its attacks.
+    """Add recaptures of a dataset's real crops, on the surfaces of its attacks.
 
-    They are made of the crops as they were gathered, and shrunk.
+    They are made of the crops as they were gathered, and shrunk. Of each real crop
+    there are as many, one after the other.
     """
     surfaces = surfaces_of(dataset.classes)
     if not surfaces:
@@ -125,14 +126,17 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
     made = count_of(len(real) * count, "recapture")
     info(f"simulating {made} of the real faces, to be learnt as attacks...")
     height, width = dataset.crops.shape[1:3]
-    recaptures = np.empty((len(real), count, height, width, 3), np.uint8)
+    pool = np.empty((len(dataset.crops) + len(real) * count, height, width, 3), np.uint8)
+    pool[: len(dataset.crops)] = dataset.crops
+    dataset = dataset._replace(pool=pool)
     for row, crop in enumerate(real):  # threads were no faster
         image = read_image(dataset.paths[crop])
         if image is None:  # deleted meanwhile
             image = dataset.crops[crop]
         views = recapture(image, surfaces, count, [seed, crop])
-        recaptures[row] = [shrink(view, width, height) for view in views]
-    return dataset._replace(recaptures=recaptures)
+        made = [shrink(view, width, height) for view in views]
+        dataset.recaptures[row * count : (row + 1) * count] = made
+    return dataset
 
 
 def draw_recaptures(
@@ -150,12 +154,13 @@ def draw_recaptures(
     is replaced of each kind of attack that can be simulated. If there are no attacks,
     the share is of the real crops, in all steps.
 
-    Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
+    Returns both anew; the order has places in the dataset's pool.
     """
     is_real = dataset.labels[train] == BONA_FIDE
-    rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
+    real = np.flatnonzero(dataset.labels == BONA_FIDE)
+    rows = real.searchsorted(train[is_real])
     odds = shares[is_real] / shares[is_real].sum()
-    surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
+    surfaces, count = surfaces_of(dataset.classes), len(dataset.recaptures) // len(real)
     is_alone = is_real.all()
     new_order, new_drawn = order.copy(), drawn.copy()
     for number, name in enumerate(dataset.classes):
@@ -168,7 +173,8 @@ def draw_recaptures(
                 replaced[len(order) // 2 :] = False
             n = replaced.sum()
             chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
-            new_order[replaced], new_drawn[replaced] = -1 - chosen, number
+            new_order[replaced] = len(dataset.labels) + chosen
+            new_drawn[replaced] = number
     return new_order, new_drawn
 
 

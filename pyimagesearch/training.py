@@ -14,6 +14,7 @@ from functools import partial
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import interrupt_as_event
 from pyimagesearch.dataset import Dataset
+from pyimagesearch.models import BATCH_SIZE
 from pyimagesearch.simulate import draw_recaptures
 
 import cv2
@@ -26,16 +27,9 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-PLAIN_BATCH = 256  # crops that are classified at once
 VALIDATIONS = 5  # how often in a training the held-out crops are classified
 
 _building = threading.Lock()
-
-
-def one_hot(labels: np.ndarray) -> np.ndarray:
-    """Turn labels, (n,) of str, into targets, (n, classes) float32."""
-    classes, truth = np.unique(labels, return_inverse=True)
-    return np.eye(len(classes), dtype=np.float32)[truth]
 
 
 def make_batches(
@@ -46,9 +40,8 @@ def make_batches(
     `train`, (m,) int, are the indices of the crops to learn. A batch holds images,
     (size, h, w, 3) float32 in [0, 1], their targets, and their weights in the loss.
     """
-    rng = np.random.default_rng(seed)
-    classes, size = len(dataset.classes), dataset.crops.shape[1:3]
-    truth = np.searchsorted(dataset.classes, dataset.labels)
+    rng, truth = np.random.default_rng(seed), dataset.truth
+    classes, size = len(dataset.classes), dataset.pool.shape[1:3]
     counts = np.bincount(truth[train], minlength=classes)
     weights = np.ones(classes, np.float32)
     if recipe.class_weighted and counts.all():  # real crops alone: half become attacks
@@ -61,51 +54,35 @@ def make_batches(
     for step in range(steps):
         transforms[step] = random_transforms(rng, recipe.batch_size, *size)
     drawn = truth[order]
-    if dataset.recaptures is not None:
+    if len(dataset.recaptures):
         order, drawn = draw_recaptures(rng, dataset, train, shares, order, drawn)
-    targets, weights = tf.eye(classes), tf.constant(weights)
 
     def load(indices, drawn, transforms):
-        images = take(dataset.crops, indices, dataset.recaptures)
-        images = warp(images, transforms)
-        return images, tf.gather(targets, drawn), tf.gather(weights, drawn)
+        images = warp(take(dataset.pool, indices), transforms)
+        return images, tf.one_hot(drawn, classes), tf.gather(weights, drawn)
 
     batches = tf.data.Dataset.from_tensor_slices((order, drawn, transforms)).map(load)
     return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
 
 
-def plain_batches(
-    crops: np.ndarray, targets: np.ndarray, indices: np.ndarray
-) -> tf.data.Dataset:
+def plain_batches(dataset: Dataset, indices: np.ndarray) -> tf.data.Dataset:
     """Produce batches of some crops as they are, in order, with their targets."""
-    targets = tf.constant(targets)
+    classes = len(dataset.classes)
 
-    def load(part):
-        return take(crops, part), tf.gather(targets, part)
+    def load(indices, truth):
+        return take(dataset.pool, indices), tf.one_hot(truth, classes)
 
-    batches = tf.data.Dataset.from_tensor_slices(indices).batch(PLAIN_BATCH).map(load)
-    return batches.with_options(data_options())
+    rows = tf.data.Dataset.from_tensor_slices((indices, dataset.truth[indices]))
+    return rows.batch(BATCH_SIZE).map(load).with_options(data_options())
 
 
-def take(
-    crops: np.ndarray, indices: tf.Tensor, recaptures: np.ndarray | None = None
-) -> tf.Tensor:
+def take(pool: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     """Return the crops of these indices as float32 in [0, 1], in a graph of tf.data.
 
-    Negative indices are those of recaptures. NumPy takes both, as a tensor would be
-    copied into every graph.
+    NumPy takes them, as a tensor would be copied into every graph.
     """
-
-    def pick(indices):
-        images = crops[np.maximum(indices, 0)]
-        if recaptures is not None:
-            is_made = indices < 0
-            row, view = np.divmod(-1 - indices[is_made], recaptures.shape[1])
-            images[is_made] = recaptures[row, view]
-        return images
-
-    images = tf.numpy_function(pick, [indices], tf.uint8)
-    images.set_shape((None, *crops.shape[1:]))
+    images = tf.numpy_function(lambda indices: pool[indices], [indices], tf.uint8)
+    images.set_shape((None, *pool.shape[1:]))
     return tf.cast(images, tf.float32) / 255
 
 
@@ -329,12 +306,6 @@ def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> 
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
         values = layer(values, training=False)
-
-
-def predict(model: keras.Sequential, batches: tf.data.Dataset) -> np.ndarray:
-    """Return the outputs for all batches; quicker than `model.predict` for few."""
-    rows = [model(images, training=False).numpy() for images, *_ in batches]
-    return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *rows])
 
 
 def run_in_threads(jobs: Sequence[Callable], steps: int) -> Iterator:
