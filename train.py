@@ -262,10 +262,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops, of {steady.min_batches} batches or more each, "
-    what += "whatever N is; few crops come several times in a pass (default: "
-    what += f"{steady.epochs}; {tutorial.epochs}, and each crop once, with --recipe "
-    what += "tutorial)"
+    what = f"passes over the crops, each of {steady.min_batches} batches or more with "
+    what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=seed_int, metavar="N", help=what)

@@ -25,14 +25,13 @@ from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
 
 import numpy as np
 
-MOST_DIGESTS = 10_000  # in le.pickle
+MOST_DIGESTS = 10_000  # in le.pickle; of more crops, evenly spread ones
 
 
 class Dataset(NamedTuple):
     """Crops in natural order of their paths, the same on every machine."""
 
-    # (n + k, height, width, 3) uint8 BGR: the crops, then simulated recaptures of them.
-    pool: np.ndarray
+    pool: np.ndarray  # (n + k, height, width, 3) uint8 BGR: crops, then recaptures
     labels: np.ndarray  # (n,) of str: the folder directly below the dataset
     sources: np.ndarray  # (n,) of str, see `names.source_of`
     frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
@@ -86,10 +85,9 @@ def load_dataset(
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images may be at any depth below the folders of the classes; they are resized to
-    `width` and `height`. Hidden files are ignored; a warning names files that are no
-    images. Crops of different margins are a UserError, and so is a dataset `to_train`
-    with that lacks real faces or attacks, but for attacks if training `simulates` them.
+    Images, at any depth below, are resized. A warning names files that are no images.
+    Crops of different margins are a UserError, and so is a dataset `to_train` with that
+    lacks real faces, or attacks unless training `simulates` them.
     """
     info("loading images...")
     if not folder.is_dir():
@@ -157,10 +155,7 @@ def load_dataset(
 
 
 def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Search]:
-    """Read what each frames.csv of a dataset says, by label and source.
-
-    Other files of that name are passed over with a warning.
-    """
+    """Read what each frames.csv of a dataset says, by label and source."""
     searches = {}
     for table in tables:
         names = table.parent.relative_to(folder).parts
@@ -181,8 +176,7 @@ def check_classes(
 ) -> None:
     """Raise a UserError for a dataset whose folders are not those of classes.
 
-    `places` are the names of folders and file of each crop. To train with, there must
-    be real faces and attacks; otherwise, it must not be divided into train, val, test.
+    `places` are the parts of each crop's path.
     """
     counts, below = Counter(place[0] for place in places), {}
     for name, *rest in places:
@@ -220,16 +214,12 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
-    """Return 12 hexadecimal digits for each crop, to recognize it later."""
+    """Return 12 hexadecimal digits for each crop."""
     return [hashlib.sha256(crop.tobytes()).hexdigest()[:12] for crop in crops]
 
 
 def digest_learnt(dataset: Dataset, learnt: np.ndarray) -> list[str]:
-    """Return what tells later that crops, (m,) int, were learnt.
-
-    These are fingerprints of their files, and digests of crops, evenly spread if there
-    are more than MOST_DIGESTS.
-    """
+    """Return fingerprints of the files of crops, (m,) int, and digests of the crops."""
     spread = learnt[:: math.ceil(len(learnt) / MOST_DIGESTS)]
     files = set(dataset.fingerprints[learnt].tolist()) - {""}
     return sorted(files) + digest_crops(dataset.crops[crop] for crop in spread)

@@ -1,8 +1,7 @@
 """le.pickle: the names of the network's outputs, and how its crops were cut.
 
-It is a pickled scikit-learn LabelEncoder, as the tutorial's is. Whatever else the demo
-needs is in plain attributes beside its `classes_`, which other encoders lack. Reading
-it runs nothing that is in it.
+It is a pickled scikit-learn LabelEncoder, as in the tutorial. Whatever else the demo
+needs is in attributes beside its `classes_`. Reading it runs nothing that is in it.
 """
 
 import io
@@ -58,12 +57,7 @@ def save_labels_of(model: Path, labels: Labels, path: Path) -> None:
 def load_labels(path: Path) -> Labels:
     """Read the labels from a LabelEncoder that any scikit-learn has pickled.
 
-    Nothing that the file names is imported or called; scikit-learn is not needed.
-
-    Raises
-    ------
-    UserError
-        When the file is missing or is not a fitted LabelEncoder of strings.
+    A file that is missing, or no fitted LabelEncoder of strings, is a UserError.
     """
     try:
         with path.open("rb") as file:
@@ -102,18 +96,16 @@ def _parse_labels(content: bytes) -> Labels:
     if len(set(classes)) < len(names):  # learnt when live and real were two classes
         classes = names
     learnt = encoder.get("learnt")
-    if learnt is not None:
-        learnt = [str(digest) for digest in learnt]
+    learnt = None if learnt is None else list(map(str, learnt))
     return Labels(classes, **numbers, learnt=learnt, **texts)
 
 
 class _Record:
-    """Stands for an object in a pickle: its constructor's arguments and its state."""
+    """Stands for an object in a pickle."""
 
     def __new__(cls, *arguments):
         record = super().__new__(cls)
-        record.arguments = arguments
-        record.state = None
+        record.arguments, record.state = arguments, None
         return record
 
     def __setstate__(self, state):

@@ -1,8 +1,7 @@
-"""liveness.model and its ONNX twin: save, load, verify and run them.
+"""liveness.model and its ONNX twin: save, load and run them.
 
-`liveness.model` is Keras' `.keras` archive under the tutorial's name; the HDF5 files of
-the original tutorial are read too. Only the weights are read from either, into a
-network that `LivenessNet.build` makes.
+`liveness.model` is Keras' `.keras` archive under the tutorial's name; the tutorial's
+HDF5 files are read too. Only weights are read, into a network from `LivenessNet.build`.
 """
 
 import hashlib
@@ -28,7 +27,6 @@ ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
 ONNX_SIGNATURE = b"\x08"  # tag of the first field, the format's version
 ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was measured
-KERAS_WEIGHTS = "model.weights.h5"  # their name in a .keras archive
 SIZE_LIMIT = 1 << 28  # bytes; a LivenessNet takes 1.8 million
 SHAPE_LIMIT = 512  # pixels, or classes
 BATCH_SIZE = 256  # crops that are classified at once, here and in training
@@ -46,7 +44,7 @@ class Network(NamedTuple):
 
 
 def save_model(model, path: Path) -> str:
-    """Save a Keras model as a `.keras` archive of any name; return its SHA-256."""
+    """Save a Keras model under any name; return the file's SHA-256."""
     with atomic_write(path, ".keras") as temporary:
         model.save(temporary)
         return sha256_of(temporary)
@@ -121,10 +119,7 @@ def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
 
 
 def as_network(model) -> Network:
-    """Compile a Keras model once for any number of faces.
-
-    `model.predict` takes 30 times as long for one face.
-    """
+    """Compile a Keras model; its own `predict` takes 30 times as long for one face."""
     from pyimagesearch.backend import tf
 
     _, height, width, _ = model.input_shape
@@ -185,16 +180,12 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
 
 
 def _load_livenessnet(path: Path):
-    """Read the weights of a LivenessNet; of everything else, only its shape.
-
-    Keras can rebuild a network from a file's description, and malicious files have made
-    it run code, in safe mode too.
-    """
+    # Of the description only the shape is read: malicious files have made Keras run
+    # code, in safe mode too.
     from pyimagesearch.livenessnet import LivenessNet
 
     try:
         config, weights, name = _read_keras_file(path)
-        _check_sizes(weights)
         config = json.loads(config)["config"]
         layers = config["layers"] if isinstance(config, dict) else config
         model = LivenessNet.build(*_read_shape([layer["config"] for layer in layers]))
@@ -220,32 +211,25 @@ def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
 
     if path.stat().st_size > SIZE_LIMIT:
         raise ValueError("too large")
-    content = path.read_bytes()
-    if content.startswith(HDF5_SIGNATURE):  # Keras 2 keeps all in one file
-        with h5py.File(io.BytesIO(content)) as file:
-            return file.attrs["model_config"], content, "model.h5"
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = [archive.getinfo(name) for name in ("config.json", KERAS_WEIGHTS)]
-        if any(member.file_size > SIZE_LIMIT for member in members):
-            raise ValueError("too large")
-        config, weights = (archive.read(member) for member in members)
-        return config, weights, KERAS_WEIGHTS
+    config, content, name = b"", path.read_bytes(), "model.h5"
+    if content.startswith(ZIP_SIGNATURE):
+        name = "model.weights.h5"
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [archive.getinfo(member) for member in ("config.json", name)]
+            if any(member.file_size > SIZE_LIMIT for member in members):
+                raise ValueError("too large")
+            config, content = (archive.read(member) for member in members)
 
-
-def _check_sizes(content: bytes) -> None:
-    """Raise a ValueError for an array larger than its file: Keras unpacks up to 4 GB."""
-    import h5py
-
-    def check(name, item):
+    def check(name, item):  # Keras unpacks up to 4 GB
         if isinstance(item, h5py.Dataset) and item.nbytes > len(content):
             raise ValueError(f"{name} claims to be larger than the file")
 
     with h5py.File(io.BytesIO(content)) as file:
         file.visititems(check)
+        return config or file.attrs["model_config"], content, name
 
 
 def _read_shape(configs: list[dict]) -> tuple[int, int, int, int]:
-    """Read (width, height, depth, classes) from the layers' descriptions."""
     shapes = [c.get("batch_input_shape") or c.get("batch_shape") for c in configs]
     _, height, width, depth = next(shape for shape in shapes if shape)
     classes = [c["units"] for c in configs if "units" in c][-1]

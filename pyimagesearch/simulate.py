@@ -23,9 +23,7 @@ MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB, and about a minute
 # a network that learns recaptures to the end takes some true attacks for real.
 SIMULATED = 0.5
 
-# Of a crop's longer side, in pixels: four times the network's input, so that a raster
-# is sampled there. Larger takes longer, and looks the same once it is shrunk.
-SIDE = 128
+SIDE = 128  # pixels, of a crop: a larger one looks the same once it is shrunk
 SENT = 0.4, 1.0  # of this size: videos are smaller when they are sent
 QUALITY = 40, 96  # of JPEG: from messengers to cameras
 DEFOCUS = 0.3, 1.6  # pixels: what is flat and near is seldom in focus
@@ -58,10 +56,7 @@ Surface = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def on_screen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a crop, (h, w, 3) uint8 BGR of any size, played on a phone or monitor.
-
-    Returns the camera's picture: the same, but for the size.
-    """
+    """Simulate a crop, (h, w, 3) uint8 BGR of any size, played on a screen."""
     white = [rng.uniform(*DISPLAY_BLUE), 1, rng.uniform(*DISPLAY_RED)]
     light = _show(_send(crop, rng), rng.uniform(*DISPLAY_GAMMA), 0, white)
     light = _expose(light, DISPLAY_MEAN, rng)
@@ -74,7 +69,7 @@ def on_screen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def on_paper(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a crop printed on paper; otherwise as `on_screen`."""
+    """Simulate a crop printed on paper."""
     picture = _send(crop, rng)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None].repeat(3, axis=2)
     gamut = rng.uniform(*GAMUT)
@@ -113,21 +108,17 @@ def surfaces_of(labels: Iterable[str]) -> list[Surface]:
 
 
 def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
-    """Add recaptures of a dataset's real crops, on the surfaces of its attacks.
-
-    They are made of the crops as they were gathered, and shrunk. Of each real crop
-    there are as many, one after the other.
-    """
+    """Add recaptures of a dataset's real crops, as they were gathered, to its pool."""
     surfaces = surfaces_of(dataset.classes)
     if not surfaces:
         return dataset
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
+    n, height, width, _ = dataset.crops.shape
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
     made = count_of(len(real) * count, "recapture")
     info(f"simulating {made} of the real faces, to be learnt as attacks...")
-    height, width = dataset.crops.shape[1:3]
-    pool = np.empty((len(dataset.crops) + len(real) * count, height, width, 3), np.uint8)
-    pool[: len(dataset.crops)] = dataset.crops
+    pool = np.empty((n + len(real) * count, height, width, 3), np.uint8)
+    pool[:n] = dataset.crops
     dataset = dataset._replace(pool=pool)
     for row, crop in enumerate(real):  # threads were no faster
         image = read_image(dataset.paths[crop])
@@ -140,29 +131,21 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
 
 
 def draw_recaptures(
-    rng: np.random.Generator,
-    dataset: Dataset,
-    train: np.ndarray,
-    shares: np.ndarray,
-    order: np.ndarray,
-    drawn: np.ndarray,
+    rng: np.random.Generator, dataset: Dataset, train, shares, order, drawn
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
 
-    `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
-    those of `training.draw_order`. In the first half of the steps a share, SIMULATED,
-    is replaced of each kind of attack that can be simulated. If there are no attacks,
-    the share is of the real crops, in all steps.
-
-    Returns both anew; the order has places in the dataset's pool.
+    `order` are places in the dataset's pool, `drawn` their classes, (steps, size) int;
+    `shares`, (m,), are those of `training.draw_order`. In the first half of the steps a
+    share, SIMULATED, is replaced of each kind of attack that can be simulated. If there
+    are no attacks, the share is of the real crops, in all steps. Returns both anew.
     """
     is_real = dataset.labels[train] == BONA_FIDE
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
     rows = real.searchsorted(train[is_real])
     odds = shares[is_real] / shares[is_real].sum()
     surfaces, count = surfaces_of(dataset.classes), len(dataset.recaptures) // len(real)
-    is_alone = is_real.all()
-    new_order, new_drawn = order.copy(), drawn.copy()
+    new_order, new_drawn, is_alone = order.copy(), drawn.copy(), is_real.all()
     for number, name in enumerate(dataset.classes):
         own = surfaces_of([name])
         views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
@@ -181,10 +164,7 @@ def draw_recaptures(
 def recapture(
     crop: np.ndarray, surfaces: Sequence[Surface], count: int, seed: Sequence[int]
 ) -> list[np.ndarray]:
-    """Simulate `count` recaptures of a crop, on each of the surfaces in turn.
-
-    The same seed, which may be several numbers, gives the same.
-    """
+    """Simulate `count` recaptures of a crop, on each of the surfaces in turn."""
     rng = np.random.default_rng(seed)
     return [surfaces[number % len(surfaces)](crop, rng) for number in range(count)]
 
@@ -221,10 +201,7 @@ def _expose(light: np.ndarray, mean: tuple, rng: np.random.Generator) -> np.ndar
 
 
 def _add_raster(light, pitch, contrast, angles, phases, rng) -> None:
-    """Modulate light by a raster as the camera's pixels sample it.
-
-    Finer than two pixels, it is seen as coarser: this is moire.
-    """
+    """Modulate light by a raster; one finer than two pixels is seen as moire."""
     size = max(light.shape[:2]) * _draw_log(rng, *pitch) * 2 * math.pi
     contrast, turn = rng.uniform(*contrast), rng.uniform(0, math.pi)
     bend = _ramp(light, rng.uniform(0, 2 * math.pi)) * rng.uniform(-BEND, BEND) + 1
@@ -235,7 +212,7 @@ def _add_raster(light, pitch, contrast, angles, phases, rng) -> None:
 
 
 def _ramp(light: np.ndarray, angle: float) -> np.ndarray:
-    """Return places along this direction, (h, w) float32; a side is 1 long."""
+    """Return places along a direction, (h, w) float32; a side is 1 long."""
     height, width = light.shape[:2]
     y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, width, dtype=np.float32)

@@ -92,6 +92,7 @@ def test_a_subset_has_its_crops_and_what_is_known_of_them():
     assert part.frames.tolist() == [2, 2]
     assert part.paths == [Path("1.png"), Path("4.png")]
     assert part.margin == 0.25
+    assert part.truth.tolist() == [1, 0]
 
 
 def test_sources_are_counted_by_class():

@@ -132,6 +132,9 @@ def test_any_number_of_crops_is_classified_as_the_model_does(n, model):
     assert probabilities.dtype == np.float32
     expected = model(scale(crops), training=False) if n else probabilities
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    some = rng.permutation(n)[: n // 2 + 1]
+    rows = classify(as_network(model).predict, crops, some)
+    np.testing.assert_allclose(rows, probabilities[some], atol=1e-6)
 
 
 @pytest.fixture(scope="module")
