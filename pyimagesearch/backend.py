@@ -1,11 +1,7 @@
-"""Keras and TensorFlow, imported quietly and with the settings that we need.
-
-No keras.json is read, and the float settings are Keras' defaults for the whole process.
-"""
+"""Keras and TensorFlow, imported quietly and with the settings that we need."""
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +10,7 @@ from pyimagesearch.console import UserError
 
 ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
-    # A wrong keras.json ends the import. No folder can be here, so Keras reads and
-    # writes none, and a program that downloads through it gets a temporary one.
+    # No folder can be here: a wrong keras.json would end the import.
     "KERAS_HOME": str(Path(os.devnull, "keras")),
 }
 
@@ -44,19 +39,19 @@ def _importing() -> Iterator[None]:
                 os.environ[name] = value
 
 
-if "keras" in sys.modules and sys.modules["keras"].config.backend() != "tensorflow":
-    raise UserError(
-        "this program has imported Keras with the backend "
-        f"{sys.modules['keras'].config.backend()}: set KERAS_BACKEND=tensorflow before "
-        "that, or use an ONNX model"
-    )
 # For networks and batches as small as ours, several threads per operation cost more
 # than they gain. One also gives the same results on any number of cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 with _importing():
     import keras
-    import tensorflow as tf  # noqa: F401  # for those who import it from here
 
+    if keras.config.backend() != "tensorflow":
+        raise UserError(
+            "this program has imported Keras with the backend "
+            f"{keras.config.backend()}: set KERAS_BACKEND=tensorflow before that, or "
+            "use an ONNX model"
+        )
+    import tensorflow as tf  # noqa: F401  # for those who import it from here
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")

@@ -102,31 +102,30 @@ def load_dataset(
     if unsure:
         info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
         files = [path for path in files if path not in unsure]
+    total, files = len(files), [path for path in files if path.parent != folder]
+    if len(files) < total:
+        strays = count_of(total - len(files), "file")
+        warn(f"{folder}: {strays} not in the folder of a class")
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:
-        image = read_image(path) if path.parent != folder else None
+        image = read_image(path)
         if image is None:
             return None
         return shrink(image, width, height), min(image.shape[:2])
 
-    crops, paths = np.empty((len(files), height, width, 3), np.uint8), []
-    strays, sides = 0, []
+    crops, paths, sides = np.empty((len(files), height, width, 3), np.uint8), [], []
     with ThreadPoolExecutor() as threads:
         for path, loaded in zip(files, threads.map(load, files), strict=True):
-            if path.parent == folder:
-                strays += 1
-            elif loaded is None:
-                is_heif = path.suffix.lower() in {".heic", ".heif"}
-                reason = HEIF_ADVICE if is_heif else "not a readable image"
-                warn(f"{path}: {reason}; skipped")
-            else:
+            if loaded:
                 crops[len(paths)], side = loaded
                 sides.append(side)
                 paths.append(path)
-    if strays:
-        warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
-    if len(paths) < len(files):
-        warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
+            else:
+                is_heif = path.suffix.lower() in {".heic", ".heif"}
+                reason = HEIF_ADVICE if is_heif else "not a readable image"
+                warn(f"{path}: {reason}; skipped")
+    if len(paths) < total:
+        warn(f"skipped {total - len(paths)} of {total} files")
     places = [path.relative_to(folder).parts for path in paths]
     check_classes(folder, places, to_train, simulates)
     for name in sorted({place[0] for place in places}):
@@ -174,10 +173,7 @@ def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Sea
 def check_classes(
     folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
 ) -> None:
-    """Raise a UserError for a dataset whose folders are not those of classes.
-
-    `places` are the parts of each crop's path.
-    """
+    """Raise a UserError for a dataset whose folders are not those of classes."""
     counts, below = Counter(place[0] for place in places), {}
     for name, *rest in places:
         below.setdefault(name, set()).add(as_label(rest[0]))

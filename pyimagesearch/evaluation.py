@@ -102,18 +102,18 @@ def evaluate_folds(
     tested = np.concatenate([fold.test for fold, _ in results])
     order = np.argsort(tested)
     held_out = dataset.subset(tested[order])
-    rows = np.concatenate([probabilities for _, (_, _, probabilities, _) in results])
+    rows = np.concatenate([trained.probabilities for _, trained in results])
     how = details["split"]["how"]
     figures, scores = measure(rows[order], labels.classes, held_out, how=how)
     folds = [
-        measure_fold(fold, probabilities, dataset, labels.classes)
-        for fold, (_, _, probabilities, _) in results
+        measure_fold(fold, trained.probabilities, dataset, labels.classes)
+        for fold, trained in results
     ]
     # For --evaluate, which reports it on crops that it was not chosen on.
     threshold = figures["evaluation"]["frames"]["eer_threshold"]
     save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
     described["development_threshold"] = threshold
-    histories = [history for _, (_, history, _, _) in results]
+    histories = [trained.history for _, trained in results]
     report = {"notes": notes, **figures, "folds": folds, **described, **details}
     publish(report, scores, held_out, histories, args)
 

@@ -96,7 +96,7 @@ def _parse_labels(content: bytes) -> Labels:
     if len(set(classes)) < len(names):  # learnt when live and real were two classes
         classes = names
     learnt = encoder.get("learnt")
-    learnt = None if learnt is None else list(map(str, learnt))
+    learnt = None if learnt is None else [str(digest) for digest in learnt]
     return Labels(classes, **numbers, learnt=learnt, **texts)
 
 
@@ -115,34 +115,19 @@ class _Record:
 class _RecordUnpickler(pickle._Unpickler):
     """Unpickles a LabelEncoder into records; any other name is refused.
 
-    It is the one in Python: the one in C makes its memo as long as a file claims.
+    The unpickler in C would make its memo as long as a file claims.
     """
 
-    # As bytes, which are read; a bytearray is made first, as long as a file claims.
+    # As bytes: a bytearray, too, is made as long as a file claims before it is read.
     dispatch = pickle._Unpickler.dispatch | {
         pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8
     }
-    # All names in such a pickle, from NumPy 1 and 2 and scikit-learn from 0.19 on.
-    NAMES = frozenset(
-        {
-            "sklearn.preprocessing.label.LabelEncoder",
-            "sklearn.preprocessing._label.LabelEncoder",
-            "numpy.dtype",
-            "numpy.ndarray",
-            "numpy.core.multiarray._reconstruct",
-            "numpy._core.multiarray._reconstruct",
-            "numpy.core.numeric._frombuffer",
-            "numpy._core.numeric._frombuffer",
-            "_codecs.encode",
-            "copyreg._reconstructor",
-            "copy_reg._reconstructor",
-            "builtins.object",
-            "__builtin__.object",
-        }
-    )
+    # All in such a pickle. Their modules differ from version to version.
+    RECONSTRUCTORS = "_reconstruct", "_reconstructor", "_frombuffer"
+    NAMES = "LabelEncoder", "ndarray", "dtype", "encode", "object", *RECONSTRUCTORS
 
     def find_class(self, module, name):
-        if f"{module}.{name}" not in self.NAMES:
+        if name not in self.NAMES:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return type(name, (_Record,), {})
 

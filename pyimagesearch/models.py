@@ -95,9 +95,7 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     else:
         raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
     if network.classes < 2:
-        raise UserError(
-            f"{path}: it has {network.classes} output, not one for each class"
-        )
+        raise UserError(f"{path}: it has one output, not one for each class")
     return network
 
 
@@ -135,11 +133,7 @@ def as_network(model) -> Network:
     return Network(predict, height, width, model.output_shape[1])
 
 
-def classify(
-    predict: Callable[[np.ndarray], np.ndarray],
-    crops: np.ndarray,
-    indices: np.ndarray | None = None,
-) -> np.ndarray:
+def classify(predict: Callable, crops: np.ndarray, indices: np.ndarray | None = None):
     """Return (m, classes) float32 probabilities of (n, h, w, 3) uint8 crops.
 
     These are all crops, or those of the indices, (m,) int. Of none, it is (0, 0).
@@ -199,10 +193,8 @@ def _load_livenessnet(path: Path):
             model.load_weights(copy)  # reads nothing from other files
         return model
     except Exception as error:  # a damaged file can raise anything
-        reason = (str(error) or repr(error)).strip().splitlines()[0]
-        raise UserError(
-            f"{path}: not a LivenessNet that can be read: {reason}"
-        ) from None
+        why = (str(error) or repr(error)).strip().splitlines()[0]
+        raise UserError(f"{path}: not a LivenessNet that can be read: {why}") from None
 
 
 def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:

@@ -1,8 +1,7 @@
 """Simulated recaptures: a real crop as a camera sees it on a screen or on paper.
 
-The steps come in the order in which they happen: a picture is sent and shown, the room
-adds its light, and a camera takes a picture of that. Light is linear, 1 is what the
-camera shows as white. Each (low, high) is a range that is drawn from evenly.
+A picture is sent and shown, the room adds its light, and a camera takes a picture of
+that. Light is linear; 1 is the camera's white. Of (low, high), values are drawn evenly.
 """
 
 import math
@@ -115,9 +114,9 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
     n, height, width, _ = dataset.crops.shape
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
-    made = count_of(len(real) * count, "recapture")
-    info(f"simulating {made} of the real faces, to be learnt as attacks...")
-    pool = np.empty((n + len(real) * count, height, width, 3), np.uint8)
+    total = len(real) * count
+    info(f"simulating {count_of(total, 'recapture')} of the real faces...")
+    pool = np.empty((n + total, height, width, 3), np.uint8)
     pool[:n] = dataset.crops
     dataset = dataset._replace(pool=pool)
     for row, crop in enumerate(real):  # threads were no faster
@@ -125,8 +124,8 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
         if image is None:  # deleted meanwhile
             image = dataset.crops[crop]
         views = recapture(image, surfaces, count, [seed, crop])
-        made = [shrink(view, width, height) for view in views]
-        dataset.recaptures[row * count : (row + 1) * count] = made
+        views = [shrink(view, width, height) for view in views]
+        dataset.recaptures[row * count : (row + 1) * count] = views
     return dataset
 
 

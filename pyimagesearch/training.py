@@ -28,6 +28,10 @@ BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
 VALIDATIONS = 5  # in a training
 
+OPTIONS = tf.data.Options()  # batches are prepared in one thread
+OPTIONS.autotune.enabled = False
+OPTIONS.threading.private_threadpool_size = 1
+
 _building = threading.Lock()
 
 
@@ -60,7 +64,7 @@ def make_batches(
         return images, tf.one_hot(drawn, classes), tf.gather(weights, drawn)
 
     batches = tf.data.Dataset.from_tensor_slices((order, drawn, transforms)).map(load)
-    return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
+    return batches.prefetch(BATCHES_AHEAD).with_options(OPTIONS)
 
 
 def plain_batches(dataset: Dataset, indices: np.ndarray) -> tf.data.Dataset:
@@ -71,7 +75,7 @@ def plain_batches(dataset: Dataset, indices: np.ndarray) -> tf.data.Dataset:
         return take(dataset.pool, indices), tf.one_hot(truth, classes)
 
     rows = tf.data.Dataset.from_tensor_slices((indices, dataset.truth[indices]))
-    return rows.batch(BATCH_SIZE).map(load).with_options(data_options())
+    return rows.batch(BATCH_SIZE).map(load).with_options(OPTIONS)
 
 
 def take(pool: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
@@ -80,14 +84,6 @@ def take(pool: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
     images = tf.numpy_function(lambda indices: pool[indices], [indices], tf.uint8)
     images.set_shape((None, *pool.shape[1:]))
     return tf.cast(images, tf.float32) / 255
-
-
-def data_options() -> tf.data.Options:
-    """Return options for batches that are prepared in one thread, ahead of a step."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    return options
 
 
 def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:

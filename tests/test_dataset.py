@@ -78,8 +78,8 @@ def test_crops_come_in_natural_order_and_others_are_named(dataset, tmp_path, cap
         np.testing.assert_array_equal(crop.astype(np.float32) / 255, image)
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 3
-    assert "broken.png: not a readable image" in warnings[0]
-    assert "1 file not in the folder of a class" in warnings[1]
+    assert "1 file not in the folder of a class" in warnings[0]
+    assert "broken.png: not a readable image" in warnings[1]
     assert "skipped 2 of 7 files" in warnings[2]
 
 

@@ -75,7 +75,7 @@ def build(*shape, layers):
     ("model", "reason"),
     [
         (LivenessNet.build(8, 8, 1, 2), "takes images of 1 channels"),
-        (LivenessNet.build(8, 8, 3, 1), "it has 1 output"),
+        (LivenessNet.build(8, 8, 3, 1), "it has one output"),
         (LivenessNet.build(1024, 8, 3, 2), "1024 is not a valid size"),
         (build(8, 8, 3, layers=[keras.layers.Flatten()]), "not a LivenessNet"),
         (
