@@ -518,15 +518,15 @@ def test_ctrl_c_in_the_first_epoch_keeps_nothing(
 def test_ctrl_c_later_keeps_the_network_and_its_figures(
     films, run, tmp_path, yesterdays, monkeypatch
 ):
-    # 60 crops in 4 steps an epoch: in the middle of the third one.
-    bar = InterruptingBar(monkeypatch, 1, 10)
+    # 30 steps an epoch: in the middle of the third one.
+    bar = InterruptingBar(monkeypatch, 1, 75)
     options = [*INTERRUPTED, tmp_path / "r.json", "--folds", 1]
     status, out, error = run(films, *options)
     assert status == 130
     assert "[INFO] interrupted" in error
     assert "interrupted in epoch 3; keeping the network as it is" in out
     assert "of 10 (up to" in out
-    assert bar.count == [10]
+    assert bar.count == [75]
     assert yesterdays() == []
     assert load_network(tmp_path / "liveness.model").classes == 2
     report = json.loads((tmp_path / "r.json").read_text())
@@ -537,7 +537,7 @@ def test_ctrl_c_later_keeps_the_network_and_its_figures(
 def test_ctrl_c_in_the_training_of_all_crops_keeps_that_network_without_figures(
     films, run, tmp_path, yesterdays, monkeypatch
 ):
-    InterruptingBar(monkeypatch, 1, 12)  # 80 crops in 5 steps: in the third epoch
+    InterruptingBar(monkeypatch, 1, 75)  # 30 steps an epoch: in the third one
     options = [*INTERRUPTED, tmp_path / "r.json", "--folds", 2]
     status, out, error = run(films, *options)
     assert status == 130
