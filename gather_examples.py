@@ -8,29 +8,17 @@ that says where it was cut from. Running it again changes nothing; other videos 
 the folder; no crop is ever overwritten.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import groupby
-from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
-from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search, usual_detector
-from pyimagesearch.faces import (
-    DetectorPool,
-    add_detector_flags,
-    detect_in_frames,
-    warn_of_other_detector,
-)
+from pyimagesearch import console, flags
+from pyimagesearch.console import UserError, count_of, info, listing
+from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
+from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
@@ -71,9 +59,9 @@ def gather(
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
-                    for place, face in enumerate(chosen, start=1):
+                    for rank, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, place, face)
+                        path = output.save(crop, frame, rank, face)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -110,27 +98,25 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
-    folder = {"type": console.path, "metavar": "FOLDER"}
+    folder = {"type": flags.path, "metavar": "FOLDER"}
     what = "where the crops go, such as dataset/real; made if missing"
     add("-o", "--output", **folder, required=True, help=what)
-    add_detector_flags(parser)
-    number = {"type": console.positive_int, "metavar": "N"}
+    flags.add_detector_flags(parser)
+    number = {"type": flags.positive_int, "metavar": "N"}
     what = "search every N-th frame of a video (default: %(default)s)"
     add("-s", "--skip", **number, default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
     what = "extend the box by this share of its width and height on each side, 0 to 1 "
     what += "(default: %(default)s)"
-    add("--margin", type=console.fraction, default=0.0, metavar="M", help=what)
+    add("--margin", type=flags.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    wanted = usual_detector(args.output)
-    detectors = DetectorPool(args.detector, wanted, args.detector_size)
-    warn_of_other_detector(detectors.name, wanted)
+    detectors = DetectorPool(args.detector, args.detector_size)
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
@@ -152,9 +138,7 @@ def run(args: argparse.Namespace) -> None:
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
     if frames.kind == "folder" and (without := set(frames.files) - with_crop):
-        listed = ", ".join(sorted(without)[:NAMES_LISTED])
-        more = f", and {len(without) - NAMES_LISTED} more"
-        listed += more * (len(without) > NAMES_LISTED)
+        listed = listing(sorted(without), NAMES_LISTED)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
     print_next(args, frames.live)
 
@@ -172,22 +156,16 @@ def print_next(args: argparse.Namespace, live: bool) -> None:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
     other = ATTACK if own == BONA_FIDE else BONA_FIDE
-    source, when = args.input, ""
-    if is_address(source):
-        source = hide_password(source)
-    elif not live:  # anna-fake.mp4 for anna-real.mp4
-        file = Path(source)
-        word = re.compile(re.escape(folder.name), re.IGNORECASE)
-        name, found = word.subn(other, file.name)
-        file = file.with_name(name if found else other + file.suffix)
-        source, when = str(file), "" if file.exists() else ", when it is filmed"
+    source = args.input if live else f"videos/{other}.mp4"
+    if is_address(args.input):
+        source = hide_password(args.input)
     options = ["--input", source, "--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():
         if name not in ("input", "output") and value != getattr(defaults, name):
             options.append(f"--{name.replace('_', '-')}")
             options += [] if value is True else [str(value)]
-    info(f"next{when}: {console.command_line('gather_examples.py', *options)}")
+    info(f"next: {console.command_line('gather_examples.py', *options)}")
 
 
 def summarize(read: int, counts: Counter, output) -> None:

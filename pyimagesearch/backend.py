@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyimagesearch import console
@@ -56,8 +56,7 @@ overridden = [f"{n} {settings[n]}" for n in SETTINGS if settings[n] != SETTINGS[
 if overridden:
     console.warn(f"Keras' defaults are used instead of {', '.join(overridden)}")
 os.environ["KERAS_BACKEND"] = SETTINGS["backend"]
-if console.is_command:
-    os.environ["KERAS_HOME"] = os.devnull  # no keras.json: a wrong one ends the import
+os.environ["KERAS_HOME"] = os.devnull  # no keras.json: a wrong one ends the import
 
 # For networks and batches as small as ours, several threads per operation cost more
 # than they gain. One also gives the same results on any number of cores.
@@ -65,7 +64,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # The import makes a million objects that stay. Keeping the garbage collector away from
 # them, now and at exit, saves two of four seconds.
 gc.disable()
-with _silence() if console.is_command else nullcontext():
+with _silence():
     import keras
     import tensorflow as tf  # noqa: F401  # for those who import it from here
 gc.freeze()

@@ -72,12 +72,10 @@ class FaceClassifier:
     ) -> "FaceClassifier":
         """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
 
-        From a folder of detectors, that of the training is used if it is there. A
-        UserError says which file is missing, damaged, or of another training.
+        A UserError says which file is missing, damaged, or of another training.
         """
         network, labels = load_classifier(Path(model), Path(le))
-        detectors = DetectorPool(Path(detector), labels.detector)
-        return cls(network, labels, detectors, **options)
+        return cls(network, labels, DetectorPool(Path(detector)), **options)
 
     def replace(self, network: Network, labels: Labels) -> None:
         """Use another network; faces keep their track numbers but not their scores."""
@@ -206,8 +204,6 @@ class ModelReloader:
             difference = "other classes"
         elif labels.margin != old.margin:
             difference = "another margin"
-        elif labels.detector != old.detector:
-            difference = "another face detector"
         else:
             classifier.replace(network, labels)
             info("using the new network")

@@ -5,7 +5,6 @@ SSD on a ResNet-10 body, in Caffe's format); it takes ten times as long, and Ope
 cannot read it.
 """
 
-import argparse
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, fraction, path, side_int, warn
+from pyimagesearch.console import UserError
+from pyimagesearch.flags import DETECTORS
 from pyimagesearch.frames import Frame, map_ahead
 
 import cv2
 import numpy as np
 
-FOLDER = Path("face_detector")  # where the detectors' files are by default
 WIDTH, HEIGHT = 32, 32  # the tutorial's network input, in pixels
 # Half of WIDTH: in a smaller face, most of the input would be interpolated.
 MIN_SIDE = 16
@@ -134,21 +133,18 @@ class YuNet:
         return np.hstack([corners / (size * 2), found[:, 14:]])
 
 
-def load_detector(
-    path: Path, wanted: str | None = None, size: int | None = None
-) -> Res10 | YuNet:
-    """Load the face detector of a folder, or the one that a file belongs to.
+def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
+    """Load the face detector that a path means, see `find_detector`.
 
-    If a folder has both, it is the one `wanted`, or YuNet; `size` is YuNet's. A file
-    that is missing, not the published one, or unknown to this OpenCV is a UserError.
+    `size` is YuNet's. A file that is missing, not the published one, or unknown to this
+    OpenCV is a UserError.
     """
-    kind = choose_detector(path, wanted)
+    kind, folder = find_detector(path)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise UserError(
             f"{path}: OpenCV {cv2.__version__} cannot read it: use --detector yunet, "
             'or run: pip install "opencv-python>=4.13,<5"'
         )
-    folder = path.parent if path.name in kind.FILES else path
     contents = []
     for name, sha256 in kind.FILES.items():
         if not (folder / name).is_file():
@@ -166,46 +162,21 @@ def load_detector(
     return kind(*contents, size=size)
 
 
-def choose_detector(path: Path, wanted: str | None = None) -> type[Res10 | YuNet]:
-    """Choose the detector that `load_detector` loads."""
+def find_detector(path: Path) -> tuple[type[Res10 | YuNet], Path]:
+    """Return the detector that a path means, and the folder of its files.
+
+    The path is that of a file, of a folder, in which YuNet comes before res10, or, if
+    nothing is called so, the name of one in DETECTORS.
+    """
     for kind in (YuNet, Res10):
         if path.name in kind.FILES:
-            return kind
-    kinds = [YuNet, Res10] if hasattr(cv2.dnn, "readNetFromCaffe") else [YuNet]
-    kinds.sort(key=lambda kind: wanted != kind.NAME)
-    for kind in kinds:
-        if any((path / name).is_file() for name in kind.FILES):
-            return kind
-    return kinds[0]
-
-
-def warn_of_other_detector(name: str, wanted: str | None) -> None:
-    """Warn if another detector finds the faces than the one that was wanted, if any."""
-    if wanted and name != wanted:
-        warn(f"faces are found by {name} instead of {wanted}; results may differ")
-
-
-def parse_detector(text: str) -> Path:
-    """Parse the name of a detector in FOLDER, or a path; for argparse."""
-    files = {kind.NAME.lower(): next(iter(kind.FILES)) for kind in (YuNet, Res10)}
-    name = files.get(text.lower())
-    return FOLDER / name if name and not Path(text).exists() else path(text)
-
-
-def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a command that finds faces."""
-    add = parser.add_argument
-    what = "face detector: yunet, res10 (the tutorial's), the path of its file, or a "
-    what += "folder of both, from which the one of the crops or of the training is "
-    what += "used, otherwise YuNet; a path wins over a name (default: %(default)s)"
-    kind = {"type": parse_detector, "default": FOLDER, "metavar": "DETECTOR"}
-    add("-d", "--detector", **kind, help=what)
-    what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
-    what += f"{YuNet.SIZE})"
-    add("--detector-size", type=side_int, metavar="N", help=what)
-    what = "ignore detections that are not above this confidence, 0 to 1 (default: "
-    what += f"{YuNet.CONFIDENCE}, or {Res10.CONFIDENCE} with res10)"
-    add("-c", "--confidence", type=fraction, metavar="P", help=what)
+            return kind, path.parent
+        if str(path).lower() == kind.NAME.lower() and not path.exists():
+            return kind, DETECTORS
+    names = {file.name for file in path.glob("*")}
+    if names.isdisjoint(YuNet.FILES) and not names.isdisjoint(Res10.FILES):
+        return Res10, path
+    return YuNet, path
 
 
 class DetectorPool:
@@ -216,15 +187,12 @@ class DetectorPool:
     `confidence` what faces have to exceed by default.
     """
 
-    def __init__(self, path: Path, wanted: str | None = None, size: int | None = None):
-        self._path, self._wanted, self._size = path, wanted, size
+    def __init__(self, path: Path, size: int | None = None):
+        self._load = lambda: load_detector(path, size)
         first = self._load()
         self._free = [first]
         self.name, self.size = first.NAME, first.size
         self.confidence = first.CONFIDENCE
-
-    def _load(self) -> Res10 | YuNet:
-        return load_detector(self._path, self._wanted, self._size)
 
     @contextmanager
     def borrow(self) -> Iterator[Res10 | YuNet]:

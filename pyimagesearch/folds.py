@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, info, warn
+from pyimagesearch.console import UserError, info, listing, warn
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.names import ATTACK, BONA_FIDE, persons_of
 
@@ -162,13 +162,10 @@ def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
         info(f"kept together: {', '.join(name or 'no name' for name in classes)}")
     alone = [name for name, own in classes.items() if len(own) == 1]
     if alone:
-        listed = ", ".join(alone[:NAMES_LISTED])
-        if len(alone) > NAMES_LISTED:
-            listed += f", and {len(alone) - NAMES_LISTED} more"
         warn(
-            f"only real or only fake: {listed}; the network may learn these faces "
-            "instead of what makes a fake: name the real and the fake footage of a "
-            "person alike (anna-real, anna-fake)"
+            f"only real or only fake: {listing(alone, NAMES_LISTED)}; the network may "
+            "learn these faces instead of what makes a fake: name the real and the "
+            "fake footage of a person alike (anna-real, anna-fake)"
         )
 
 
