@@ -27,8 +27,6 @@ from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
 
-NAMES_LISTED = 5
-
 
 def gather(
     frames: Iterable[Frame],
@@ -36,8 +34,7 @@ def gather(
     output: CropFolder,
     counts: Counter,
     skip: int,
-    confidence: float | None = None,
-    all_faces: bool = False,
+    all_faces: bool,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
@@ -47,10 +44,8 @@ def gather(
     name is a UserError. Returns the sources with a crop.
     """
     with_crop = set()
-    if confidence is None:
-        confidence = detectors.confidence
-    how = skip, detectors.name, detectors.size, confidence
-    with closing(detect_in_frames(frames, detectors, confidence)) as detected:
+    how = skip, detectors.name, detectors.size, detectors.confidence
+    with closing(detect_in_frames(frames, detectors)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
             own, is_whole = Counter(), False
             try:
@@ -98,13 +93,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
-    folder = {"type": flags.path, "metavar": "FOLDER"}
     what = "where the crops go, such as dataset/real; made if missing"
-    add("-o", "--output", **folder, required=True, help=what)
+    add("-o", "--output", type=flags.path, metavar="FOLDER", required=True, help=what)
     flags.add_detector_flags(parser)
-    number = {"type": flags.positive_int, "metavar": "N"}
     what = "search every N-th frame of a video (default: %(default)s)"
-    add("-s", "--skip", **number, default=16, help=what)
+    add("-s", "--skip", type=flags.positive_int, metavar="N", default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
     what = "extend the box by this share of its width and height on each side, 0 to 1 "
@@ -116,7 +109,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    detectors = DetectorPool(args.detector, args.detector_size)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
@@ -125,11 +118,13 @@ def run(args: argparse.Namespace) -> None:
             frames.files = output.name_sources(frames.files)
         try:
             with closing(output), closing(with_progress(frames)) as shown:
-                options = args.skip, args.confidence, args.all_faces
-                with_crop = gather(shown, detectors, output, counts, *options)
+                with_crop = gather(
+                    shown, detectors, output, counts, args.skip, args.all_faces
+                )
         finally:
             summarize(frames.read, counts, args.output)
-        shown = frames.name if frames.live else args.input
+    source = hide_password(args.input) if is_address(args.input) else args.input
+    shown = frames.name if frames.live else source
     if not frames.read:
         raise UserError(f"{shown}: nothing could be read")
     if not with_crop:
@@ -138,27 +133,28 @@ def run(args: argparse.Namespace) -> None:
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
     if frames.kind == "folder" and (without := set(frames.files) - with_crop):
-        listed = listing(sorted(without), NAMES_LISTED)
+        listed = listing(sorted(without), 5)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
-    print_next(args, frames.live)
+    print_next(args, source if frames.live or is_address(source) else None)
 
 
-def print_next(args: argparse.Namespace, live: bool) -> None:
-    """Print the command that gathers the other class, or trains if both are there."""
+def print_next(args: argparse.Namespace, source: str | None) -> None:
+    """Print the command that gathers the other class, or trains if both are there.
+
+    Both classes may come from one camera or address, the source.
+    """
     folder, above = args.output, args.output.parent
-    depths = ["*"]
     if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
-        folder, depths = above, ["*", "*/*"]  # of a person: dataset/real/anna
+        folder = above  # of a person: dataset/real/anna
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [p for d in depths for p in dataset.glob(f"{d}/{MANIFEST_NAME}")]
+    manifests = [*dataset.glob(f"*/{MANIFEST_NAME}")]
+    manifests += dataset.glob(f"*/*/{MANIFEST_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
     other = ATTACK if own == BONA_FIDE else BONA_FIDE
-    source = args.input if live else f"videos/{other}.mp4"
-    if is_address(args.input):
-        source = hide_password(args.input)
+    source = source or f"videos/{other}.mp4"
     options = ["--input", source, "--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():

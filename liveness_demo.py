@@ -113,10 +113,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "average the scores of a face over this time; 0 labels every frame on its "
     what += "own, as the tutorial does (default: %(default)s)"
     add("--smooth", **seconds, help=what)
-    threshold = {"type": flags.fraction, "nargs": "+", "metavar": "P"}
     what = "probability of real from which a face is real; of two, it is fake below "
     what += f"the lower one and unsure between them (default: {THRESHOLD})"
-    add("--threshold", **threshold, help=what)
+    add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
     what = "in the window, r saves the face in view as real, f as fake, to this "
@@ -145,12 +144,11 @@ def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    names = ["model", "le", "output", "log"]
-    check_distinct(**{name: getattr(args, name) for name in names})
+    check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
     info("loading face detector...")
     reloader = ModelReloader(args.model, args.le)
     known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     numbers = args.threshold or [THRESHOLD]
     thresholds = numbers[0], numbers[-1]
     display = not args.no_display and has_display()
@@ -186,9 +184,7 @@ def run(args: argparse.Namespace) -> None:
         log, collector = None, None
         if args.log:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
-        classifier = FaceClassifier(
-            network, labels, detectors, args.confidence, args.smooth, thresholds
-        )
+        classifier = FaceClassifier(network, labels, detectors, args.smooth, thresholds)
         if args.collect:
             collector = Collector(args.collect, labels, detectors.name)
             collector.train += train_options(args.model, args.le)
@@ -208,9 +204,7 @@ def run(args: argparse.Namespace) -> None:
         start = time.perf_counter()
         try:
             shown = stack.enter_context(closing(iter(frames)))
-            detected = detect_in_frames(
-                shown, detectors, args.confidence, ahead=not frames.live
-            )
+            detected = detect_in_frames(shown, detectors, ahead=not frames.live)
             stack.enter_context(closing(detected))
             label_frames(
                 detected, classifier, outputs, log, counts, collector, reloader

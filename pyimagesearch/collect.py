@@ -9,7 +9,7 @@ from pathlib import Path
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import command_line, count_of, info, warn
 from pyimagesearch.crops import CropFolder, common_cut, find_crops
-from pyimagesearch.faces import Face, shrink
+from pyimagesearch.faces import shrink
 from pyimagesearch.frames import Frame
 from pyimagesearch.labels import Labels
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
@@ -62,7 +62,8 @@ class Collector:
 
     def __init__(self, folder: Path, labels: Labels, detector: str):
         crops = find_crops(folder)
-        classes = {*labels.classes, *crops} - {UNSURE}
+        crops.pop(UNSURE, None)
+        classes = {*labels.classes, *crops}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
@@ -78,7 +79,7 @@ class Collector:
             name: CropFolder(find_folder(folder, name), labels.margin, detector)
             for name in dict.fromkeys(self.keys.values())
         }
-        self._in_view = []  # of (prediction, crop, frame, rank)
+        self._frame, self._in_view = None, []  # the latest, and its predictions
         self._last_key = -KEY_SECONDS  # when a key was last obeyed
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the face in view to {folder}; u takes it back")
@@ -91,23 +92,16 @@ class Collector:
 
     def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         """Remember the faces in view, before anything is drawn over them."""
-        cut = next(iter(self._folders.values())).cut
-        self._in_view = [
-            # A copy, as the frame is drawn onto.
-            (prediction, cut(frame.image, prediction.box).copy(), frame, rank)
-            for rank, prediction in enumerate(predictions, start=1)
-        ]
+        self._frame = frame
+        # Copies, as the frame is drawn onto.
+        self._in_view = [face._replace(crop=face.crop.copy()) for face in predictions]
 
     def target(self, key: str) -> Prediction | None:
         """Return the face that a key would save: one labelled otherwise, or large."""
-        seen = self._choose(self.keys[key])
-        return seen and seen[0]
+        others = [face for face in self._in_view if face.label != self.keys[key]]
 
-    def _choose(self, name: str):
-        others = [seen for seen in self._in_view if seen[0].label != name]
-
-        def area(seen) -> int:
-            return seen[0].box.width * seen[0].box.height
+        def area(face: Prediction) -> int:
+            return face.box.width * face.box.height
 
         return max(others or self._in_view, key=area, default=None)
 
@@ -123,9 +117,8 @@ class Collector:
         self._last_key = now
         if not name:
             self._undo()
-        elif seen := self._choose(name):
-            prediction, crop, frame, rank = seen
-            self._save(name, crop, frame, rank, prediction.box)
+        elif face := self.target(letter):
+            self._save(name, face)
         else:
             self.note("no face in view")
 
@@ -152,15 +145,16 @@ class Collector:
         if self._newer is not None:
             self._newer = max(0, self._newer + number)
 
-    def _save(self, name: str, crop, frame: Frame, rank: int, face: Face) -> None:
-        view = shrink(crop).astype(np.int16)
+    def _save(self, name: str, face: Prediction) -> None:
+        view = shrink(face.crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
         least = LEAST_DIFFERENCE * view.std()
         if any(np.abs(view - other).mean() < least for other in recent):
             self.note("move a little: this view is saved already")
             return
+        rank = [seen.box for seen in self._in_view].index(face.box) + 1
         try:
-            path = self._folders[name].save(crop, frame, rank, face)
+            path = self._folders[name].save(face.crop, self._frame, rank, face.box)
         except OSError as error:  # the disk may be full; the demo goes on
             warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
             self.note(f"not saved: {error.strerror}")
@@ -218,22 +212,18 @@ class Collector:
             return f"{new} not yet learnt: run  {self._train_command}"
         return "where a label is wrong, press the key of the right one"
 
-    def __str__(self) -> str:
-        """Say what was saved."""
-        return ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
-
     def close(self) -> None:
         """Close the folders, and say what was saved."""
         for folder in self._folders.values():
             folder.close()
-        total = self.saved.total()
-        info(f"collected {count_of(total, 'crop')} in {self._folder} ({self})")
+        saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
+        total = count_of(self.saved.total(), "crop")
+        info(f"collected {total} in {self._folder} ({saved})")
 
     def print_next(self) -> None:
         """Print the command that comes next."""
-        crops = find_crops(self._folder)
-        attacks = {name for name, own in crops.items() if own} - {BONA_FIDE, UNSURE}
-        if crops.get(BONA_FIDE) and attacks:
+        real = self._counts[BONA_FIDE]
+        if 0 < real < self._counts.total():
             command = self._train_command
         else:
             command = command_line("liveness_demo.py", "--collect", str(self._folder))

@@ -71,12 +71,9 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     except BrokenPipeError:  # the reader of our output is gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except UserError as error:
-        _print(f"[ERROR] {error}", sys.stderr)
-        return 1
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else error
-        _print(f"[ERROR] {reason}", sys.stderr)
+    except (UserError, OSError) as error:
+        file = getattr(error, "filename", None)
+        _print(f"[ERROR] {f'{file}: {error.strerror}' if file else error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         _print("[INFO] interrupted", sys.stderr)

@@ -8,7 +8,6 @@ cannot read it.
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,18 +146,15 @@ def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
         )
     contents = []
     for name, sha256 in kind.FILES.items():
-        if not (folder / name).is_file():
-            problem = "is missing"
-        else:
-            content = (folder / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() == sha256:
-                contents.append(content)
-                continue
-            problem = f"is damaged or another file ({len(content)} bytes)"
-        raise UserError(
-            f"no face detector in {folder}: {name} {problem}; "
-            'run "make detector" or "python -m pyimagesearch.fetch"'
-        )
+        file = folder / name
+        content = file.read_bytes() if file.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            problem = "is damaged or another file" if content else "is missing"
+            raise UserError(
+                f"no face detector in {folder}: {name} {problem}; "
+                'run "make detector" or "python -m pyimagesearch.fetch"'
+            )
+        contents.append(content)
     return kind(*contents, size=size)
 
 
@@ -182,27 +178,28 @@ def find_detector(path: Path) -> tuple[type[Res10 | YuNet], Path]:
 class DetectorPool:
     """Face detectors, one for each thread that needs one at the same time.
 
-    The parameters are those of `load_detector`; the first detector is loaded at once.
-    `name` is "res10" or "YuNet", `size` the longer side of its input in pixels, and
-    `confidence` what faces have to exceed by default.
+    `path` and `size` are those of `load_detector`; the first detector is loaded at
+    once. `confidence` is that of `detect_faces`. The attributes are `name`, "res10" or
+    "YuNet", `size`, the longer side of its input in pixels, and `confidence`.
     """
 
-    def __init__(self, path: Path, size: int | None = None):
+    def __init__(
+        self, path: Path, size: int | None = None, confidence: float | None = None
+    ):
         self._load = lambda: load_detector(path, size)
         first = self._load()
         self._free = [first]
         self.name, self.size = first.NAME, first.size
-        self.confidence = first.CONFIDENCE
+        self.confidence = first.CONFIDENCE if confidence is None else confidence
 
-    @contextmanager
-    def borrow(self) -> Iterator[Res10 | YuNet]:
-        """Yield a detector that no other thread uses meanwhile."""
+    def detect(self, image: np.ndarray) -> tuple[list[Face], int]:
+        """Find faces as `detect_faces` does, in any thread."""
         try:
             detector = self._free.pop()
         except IndexError:
             detector = self._load()
         try:
-            yield detector
+            return detect_faces(detector, image, self.confidence)
         finally:
             self._free.append(detector)
 
@@ -233,10 +230,7 @@ def detect_faces(
 
 
 def detect_in_frames(
-    frames: Iterable[Frame],
-    detectors: DetectorPool,
-    confidence: float | None = None,
-    ahead: bool = True,
+    frames: Iterable[Frame], detectors: DetectorPool, ahead: bool = True
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
@@ -245,8 +239,7 @@ def detect_in_frames(
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
-        with detectors.borrow() as detector:
-            faces, dropped = detect_faces(detector, frame.image, confidence)
+        faces, dropped = detectors.detect(frame.image)
         return frame, faces, dropped
 
     if not ahead:
@@ -289,7 +282,5 @@ def preprocess(
 
     Returns (n, height, width, 3) float32, BGR in [0, 1]; n may be 0.
     """
-    shrunk = np.empty((len(crops), height, width, 3), np.uint8)
-    for index, crop in enumerate(crops):
-        shrunk[index] = shrink(crop, width, height)
-    return scale(shrunk)
+    shrunk = np.array([shrink(crop, width, height) for crop in crops], np.uint8)
+    return scale(shrunk.reshape(-1, height, width, 3))

