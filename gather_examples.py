@@ -122,7 +122,13 @@ def run(args: argparse.Namespace) -> None:
                     shown, detectors, output, counts, args.skip, args.all_faces
                 )
         finally:
-            summarize(frames.read, counts, args.output)
+            info(
+                f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
+                f", {counts['faceless']} without a face; saved "
+                f"{count_of(counts['saved'], 'face')} to {args.output}, "
+                f"{counts['kept']} were there already, {counts['dropped']} too small "
+                "or outside the frame"
+            )
     source = hide_password(args.input) if is_address(args.input) else args.input
     shown = frames.name if frames.live else source
     if not frames.read:
@@ -162,16 +168,6 @@ def print_next(args: argparse.Namespace, source: str | None) -> None:
             options.append(f"--{name.replace('_', '-')}")
             options += [] if value is True else [str(value)]
     info(f"next: {console.command_line('gather_examples.py', *options)}")
-
-
-def summarize(read: int, counts: Counter, output) -> None:
-    """Print how many frames were read and what became of their faces."""
-    info(
-        f"read {count_of(read, 'frame')}, searched {counts['searched']}, "
-        f"{counts['faceless']} without a face; saved "
-        f"{count_of(counts['saved'], 'face')} to {output}, {counts['kept']} were there "
-        f"already, {counts['dropped']} too small or outside the frame"
-    )
 
 
 def main(argv: list[str] | None = None) -> int:

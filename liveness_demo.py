@@ -109,10 +109,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("-o", "--output", **file, help=what)
     what = "append a line for every face of every frame to this .csv or .jsonl file"
     add("--log", **file, help=what)
-    seconds = {"type": flags.seconds, "metavar": "SECONDS", "default": SMOOTH_SECONDS}
     what = "average the scores of a face over this time; 0 labels every frame on its "
     what += "own, as the tutorial does (default: %(default)s)"
-    add("--smooth", **seconds, help=what)
+    add("--smooth", type=flags.seconds, metavar="S", default=SMOOTH_SECONDS, help=what)
     what = "probability of real from which a face is real; of two, it is fake below "
     what += f"the lower one and unsure between them (default: {THRESHOLD})"
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
@@ -161,7 +160,6 @@ def run(args: argparse.Namespace) -> None:
     if not known.classes and args.log:
         raise UserError(f"--log {args.log}: without a network there is nothing to log")
     with ExitStack() as stack:
-        last = stack.enter_context(ExitStack())
         info("starting video stream...")
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
@@ -186,10 +184,9 @@ def run(args: argparse.Namespace) -> None:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
         classifier = FaceClassifier(network, labels, detectors, args.smooth, thresholds)
         if args.collect:
-            collector = Collector(args.collect, labels, detectors.name)
-            collector.train += train_options(args.model, args.le)
+            options = train_options(args.model, args.le)
+            collector = Collector(args.collect, labels, detectors.name, options)
             stack.enter_context(closing(collector))
-            last.callback(collector.print_next)
             if network:
                 collector.compare_with(args.model)
             if not frames.live:

@@ -3,7 +3,6 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
@@ -55,12 +54,13 @@ class Collector:
     """Saves faces to a dataset, as gather_examples.py would, when a key is pressed.
 
     Labels without classes mean that there is no network yet; `detector` is the name of
-    the one that finds the faces. `keys` gives the class of each key, `saved` counts the
-    crops of this run by class, and `train` are the arguments of the train.py that
-    learns them.
+    the one that finds the faces, `options` are those of the train.py that learns the
+    crops. `keys` gives the class of each key, `saved` counts the crops of this run.
     """
 
-    def __init__(self, folder: Path, labels: Labels, detector: str):
+    def __init__(
+        self, folder: Path, labels: Labels, detector: str, options: Sequence[str] = ()
+    ):
         crops = find_crops(folder)
         crops.pop(UNSURE, None)
         classes = {*labels.classes, *crops}
@@ -68,7 +68,7 @@ class Collector:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
         self.saved = Counter()
-        self.train = ["--dataset", str(folder)]
+        self._train = command_line("train.py", "--dataset", str(folder), *options)
         self._counts = Counter({name: len(own) for name, own in crops.items()})
         self._newer = None  # how many crops are newer than the network, if there is one
         self._undoable = []  # of (class, path)
@@ -195,10 +195,6 @@ class Collector:
             text = self._advise()
         return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
 
-    @cached_property
-    def _train_command(self) -> str:  # it looks for python, and captions are many
-        return command_line("train.py", *self.train)
-
     def _advise(self) -> str:
         real = self._counts[BONA_FIDE]
         if BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN:
@@ -206,25 +202,20 @@ class Collector:
         if sum(self._counts[name] for name in self._folders) - real < ENOUGH_TO_TRAIN:
             return "hold a phone with your picture or video before it, press f"
         if self._newer is None:
-            return f"enough to begin: run  {self._train_command}"
+            return f"enough to begin: run  {self._train}"
         if self._newer:
             new = count_of(self._newer, "crop")
-            return f"{new} not yet learnt: run  {self._train_command}"
+            return f"{new} not yet learnt: run  {self._train}"
         return "where a label is wrong, press the key of the right one"
 
     def close(self) -> None:
-        """Close the folders, and say what was saved."""
+        """Close the folders; say what was saved, and which command comes next."""
         for folder in self._folders.values():
             folder.close()
         saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
         total = count_of(self.saved.total(), "crop")
         info(f"collected {total} in {self._folder} ({saved})")
-
-    def print_next(self) -> None:
-        """Print the command that comes next."""
-        real = self._counts[BONA_FIDE]
-        if 0 < real < self._counts.total():
-            command = self._train_command
-        else:
-            command = command_line("liveness_demo.py", "--collect", str(self._folder))
+        command = command_line("liveness_demo.py", "--collect", str(self._folder))
+        if 0 < self._counts[BONA_FIDE] < self._counts.total():
+            command = self._train
         info(f"next: {command}")

@@ -213,23 +213,23 @@ def test_crops_sorted_by_hand_keep_their_margin(tmp_path, capsys):
     assert "1 file yet to be sorted" in capsys.readouterr().out
 
 
-def test_the_next_command_is_printed(open_collector, clock, tmp_path, capsys):
-    collector = open_collector()
-    assert "press r for real, f for fake" in capsys.readouterr().out
-    collector.see(frame_of(1), [predict(LARGE)])
-    collector.press(ord("f"))
-    collector.close()
-    assert "collected 1 crop in" in capsys.readouterr().out
-    for key, expected in (
-        ("f", ["liveness_demo.py", "--collect"]),
-        ("r", ["train.py", "--dataset"]),
+def test_the_end_says_what_was_saved_and_what_comes_next(
+    open_collector, clock, tmp_path, capsys
+):
+    for key, counts, expected in (
+        ("f", "real 0, fake 1", ["liveness_demo.py", "--collect"]),
+        ("r", "real 1, fake 0", ["train.py", "--dataset"]),
     ):
-        clock[0] += 1
+        collector = open_collector()
+        assert "press r for real, f for fake" in capsys.readouterr().out
+        collector.see(frame_of(1), [predict(LARGE)])
         collector.press(ord(key))
-        collector.print_next()
-        command = capsys.readouterr().out.partition("[INFO] next: ")[2]
-        script, *options = shlex.split(command)[1:]
-        assert [Path(script).name, *options] == [*expected, str(tmp_path / "dataset")]
+        collector.close()
+        folder = tmp_path / "dataset"
+        collected, following = capsys.readouterr().out.splitlines()
+        assert collected == f"[INFO] collected 1 crop in {folder} ({counts})"
+        _, _, _, script, *options = shlex.split(following)
+        assert [Path(script).name, *options] == [*expected, str(folder)]
 
 
 NO_NETWORK = Labels([])
