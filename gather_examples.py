@@ -8,29 +8,17 @@ that says where it was cut from. Running it again changes nothing; other videos 
 the folder; no crop is ever overwritten.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import groupby
-from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
-from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search, usual_detector
-from pyimagesearch.faces import (
-    DetectorPool,
-    add_detector_flags,
-    detect_in_frames,
-    warn_of_other_detector,
-)
+from pyimagesearch import console, flags
+from pyimagesearch.console import UserError, count_of, info, listing
+from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
+from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
@@ -39,8 +27,6 @@ from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
 
-NAMES_LISTED = 5
-
 
 def gather(
     frames: Iterable[Frame],
@@ -48,8 +34,7 @@ def gather(
     output: CropFolder,
     counts: Counter,
     skip: int,
-    confidence: float | None = None,
-    all_faces: bool = False,
+    all_faces: bool,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
@@ -59,10 +44,8 @@ def gather(
     name is a UserError. Returns the sources with a crop.
     """
     with_crop = set()
-    if confidence is None:
-        confidence = detectors.confidence
-    how = skip, detectors.name, detectors.size, confidence
-    with closing(detect_in_frames(frames, detectors, confidence)) as detected:
+    how = skip, detectors.name, detectors.size, detectors.confidence
+    with closing(detect_in_frames(frames, detectors)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
             own, is_whole = Counter(), False
             try:
@@ -71,9 +54,9 @@ def gather(
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
-                    for place, face in enumerate(chosen, start=1):
+                    for rank, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, place, face)
+                        path = output.save(crop, frame, rank, face)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -110,27 +93,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
-    folder = {"type": console.path, "metavar": "FOLDER"}
     what = "where the crops go, such as dataset/real; made if missing"
-    add("-o", "--output", **folder, required=True, help=what)
-    add_detector_flags(parser)
-    number = {"type": console.positive_int, "metavar": "N"}
+    add("-o", "--output", type=flags.path, metavar="FOLDER", required=True, help=what)
+    flags.add_detector_flags(parser)
     what = "search every N-th frame of a video (default: %(default)s)"
-    add("-s", "--skip", **number, default=16, help=what)
+    add("-s", "--skip", type=flags.positive_int, metavar="N", default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
     what = "extend the box by this share of its width and height on each side, 0 to 1 "
     what += "(default: %(default)s)"
-    add("--margin", type=console.fraction, default=0.0, metavar="M", help=what)
+    add("--margin", type=flags.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    wanted = usual_detector(args.output)
-    detectors = DetectorPool(args.detector, wanted, args.detector_size)
-    warn_of_other_detector(detectors.name, wanted)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
@@ -139,11 +118,19 @@ def run(args: argparse.Namespace) -> None:
             frames.files = output.name_sources(frames.files)
         try:
             with closing(output), closing(with_progress(frames)) as shown:
-                options = args.skip, args.confidence, args.all_faces
-                with_crop = gather(shown, detectors, output, counts, *options)
+                with_crop = gather(
+                    shown, detectors, output, counts, args.skip, args.all_faces
+                )
         finally:
-            summarize(frames.read, counts, args.output)
-        shown = frames.name if frames.live else args.input
+            info(
+                f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
+                f", {counts['faceless']} without a face; saved "
+                f"{count_of(counts['saved'], 'face')} to {args.output}, "
+                f"{counts['kept']} were there already, {counts['dropped']} too small "
+                "or outside the frame"
+            )
+    source = hide_password(args.input) if is_address(args.input) else args.input
+    shown = frames.name if frames.live else source
     if not frames.read:
         raise UserError(f"{shown}: nothing could be read")
     if not with_crop:
@@ -152,52 +139,35 @@ def run(args: argparse.Namespace) -> None:
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
     if frames.kind == "folder" and (without := set(frames.files) - with_crop):
-        listed = ", ".join(sorted(without)[:NAMES_LISTED])
-        more = f", and {len(without) - NAMES_LISTED} more"
-        listed += more * (len(without) > NAMES_LISTED)
+        listed = listing(sorted(without), 5)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
-    print_next(args, frames.live)
+    print_next(args, source if frames.live or is_address(source) else None)
 
 
-def print_next(args: argparse.Namespace, live: bool) -> None:
-    """Print the command that gathers the other class, or trains if both are there."""
+def print_next(args: argparse.Namespace, source: str | None) -> None:
+    """Print the command that gathers the other class, or trains if both are there.
+
+    Both classes may come from one camera or address, the source.
+    """
     folder, above = args.output, args.output.parent
-    depths = ["*"]
     if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
-        folder, depths = above, ["*", "*/*"]  # of a person: dataset/real/anna
+        folder = above  # of a person: dataset/real/anna
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [p for d in depths for p in dataset.glob(f"{d}/{MANIFEST_NAME}")]
+    manifests = [*dataset.glob(f"*/{MANIFEST_NAME}")]
+    manifests += dataset.glob(f"*/*/{MANIFEST_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
     other = ATTACK if own == BONA_FIDE else BONA_FIDE
-    source, when = args.input, ""
-    if is_address(source):
-        source = hide_password(source)
-    elif not live:  # anna-fake.mp4 for anna-real.mp4
-        file = Path(source)
-        word = re.compile(re.escape(folder.name), re.IGNORECASE)
-        name, found = word.subn(other, file.name)
-        file = file.with_name(name if found else other + file.suffix)
-        source, when = str(file), "" if file.exists() else ", when it is filmed"
+    source = source or f"videos/{other}.mp4"
     options = ["--input", source, "--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():
         if name not in ("input", "output") and value != getattr(defaults, name):
             options.append(f"--{name.replace('_', '-')}")
             options += [] if value is True else [str(value)]
-    info(f"next{when}: {console.command_line('gather_examples.py', *options)}")
-
-
-def summarize(read: int, counts: Counter, output) -> None:
-    """Print how many frames were read and what became of their faces."""
-    info(
-        f"read {count_of(read, 'frame')}, searched {counts['searched']}, "
-        f"{counts['faceless']} without a face; saved "
-        f"{count_of(counts['saved'], 'face')} to {output}, {counts['kept']} were there "
-        f"already, {counts['dropped']} too small or outside the frame"
-    )
+    info(f"next: {console.command_line('gather_examples.py', *options)}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,11 +12,6 @@ cross-validation.
 evaluates a trained network on all crops of a dataset.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
 import math
 import sys
@@ -27,8 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
-from pyimagesearch.console import count_of, info, positive_int, seed_int, warn
+from pyimagesearch import console, flags
+from pyimagesearch.console import count_of, info, warn
 from pyimagesearch.dataset import Dataset, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
@@ -144,7 +139,7 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
     info(f"serializing network to '{args.model}'...")
     sha256 = save_model(model, args.model)
     learnt = digest_learnt(dataset, fold.train)
-    labels = Labels(dataset.classes, dataset.margin, dataset.detector)
+    labels = Labels(dataset.classes, dataset.margin)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:
         if args.export:
@@ -244,16 +239,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    file = {"type": console.path, "metavar": "FILE"}
-    number = {"type": positive_int, "metavar": "N"}
-    folder = {"type": console.path, "metavar": "FOLDER", "default": Path("dataset")}
+    file = {"type": flags.path, "metavar": "FILE"}
+    number = {"type": flags.positive_int, "metavar": "N"}
+    folder = {"type": flags.path, "metavar": "FOLDER", "default": Path("dataset")}
     what = "folder with a folder of crops for each class (default: %(default)s)"
     add("-d", "--dataset", **folder, help=what)
-    console.add_model_flags(parser, "to write, or to read with --evaluate")
+    flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
     what = "write everything here: a page to read (.html), or all figures (.json)"
-    add("--report", type=console.report_path, metavar="FILE", help=what)
+    add("--report", type=flags.report_path, metavar="FILE", help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -266,7 +261,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
-    add("--seed", type=seed_int, metavar="N", help=what)
+    add("--seed", type=flags.seed_int, metavar="N", help=what)
     what = "learn no simulated recaptures of the real faces as attacks"
     add("--no-simulate", action="store_true", default=None, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"

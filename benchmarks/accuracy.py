@@ -18,8 +18,9 @@ from pathlib import Path
 
 import train
 from benchmarks import format_runs
-from pyimagesearch.console import UserError, exit_status, positive_int
+from pyimagesearch.console import UserError, exit_status
 from pyimagesearch.dataset import Dataset, load_dataset
+from pyimagesearch.flags import positive_int
 from pyimagesearch.folds import Fold, split_random
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import evaluate

@@ -10,8 +10,7 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,14 +97,14 @@ class CropFolder:
         return crop_face(image, face, self._margin)
 
     def save(
-        self, crop: np.ndarray, frame: Frame, place: int, face: Face
+        self, crop: np.ndarray, frame: Frame, rank: int, face: Face
     ) -> Path | None:
-        """Save the crop of a frame's place-th face as PNG, whole or not at all.
+        """Save the crop of a frame's rank-th face as PNG, whole or not at all.
 
         Returns None if this very crop was there already. Another picture of its name
         is a UserError.
         """
-        name = name_crop(frame.source, frame.number, place)
+        name = name_crop(frame.source, frame.number, rank)
         path = self.folder / name
         is_there = self._holds(path, crop)
         self._record(name, frame, face)
@@ -180,10 +179,10 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
     return crops
 
 
-def read_manifest(folder: Path, warns: bool = True) -> dict[str, CropRecord | None]:
+def read_manifest(folder: Path) -> dict[str, CropRecord | None]:
     """Read a folder's crops.csv, if there is one, by the names of the crops' files.
 
-    A line that cannot be read gives None, and a warning unless not `warns`.
+    A line that cannot be read gives None, and a warning.
     """
     path, records = folder / MANIFEST_NAME, {}
     for row in read_rows(path, COLUMNS)[0]:
@@ -197,7 +196,7 @@ def read_manifest(folder: Path, warns: bool = True) -> dict[str, CropRecord | No
                 row["source"], margin, row["detector"], fingerprint
             )
     bad = [name for name, record in records.items() if record is None]
-    if bad and warns:
+    if bad:
         warn(f"{path}: ignored {count_of(len(bad), 'bad line')}, the first of {bad[0]}")
     return records
 
@@ -290,22 +289,6 @@ def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
     if not paths:
         return CropRecord().margin, CropRecord().detector
     return next(iter(examples)), detectors.most_common(1)[0][0]
-
-
-def usual_detector(folder: Path) -> str | None:
-    """Name the detector that cut most crops of a folder, or of the folders beside it.
-
-    None if there are no crops. Of the folders beside it, those with a crops.csv count:
-    images in others may be anything.
-    """
-    crops = find_files(folder, IMAGE_SUFFIXES)
-    if not crops:
-        for manifest in folder.parent.glob(f"*/{MANIFEST_NAME}"):
-            crops += find_files(manifest.parent, IMAGE_SUFFIXES)
-    read, detectors = cache(partial(read_manifest, warns=False)), Counter()
-    with suppress(UserError, OSError):  # CropFolder reports the folder's own
-        detectors.update(record.detector for _, record in look_up(crops, read))
-    return max(detectors, key=detectors.get, default=None)
 
 
 def look_up(paths: list[Path], read) -> Iterator[tuple[Path, CropRecord]]:

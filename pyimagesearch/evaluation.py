@@ -175,7 +175,7 @@ def describe(dataset: Dataset, labels: Labels, args: argparse.Namespace) -> dict
         "model_sha256": labels.model_sha256,
         "classes": labels.classes,
         "margin": labels.margin,
-        "detector": labels.detector,
+        "detector": dataset.detector,
         "development_threshold": labels.threshold,
         "dataset": str(args.dataset),
         "dataset_sha256": content.hexdigest(),

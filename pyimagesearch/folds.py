@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, info, warn
+from pyimagesearch.console import UserError, info, listing, warn
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.names import ATTACK, BONA_FIDE, persons_of
 
@@ -49,16 +49,14 @@ def split_videos(
     count: int | None,
     seed: int,
 ) -> tuple[list[Fold], str]:
-    """Split into folds by video, so that whole sources are new to a network.
+    """Split into folds by video; each crop is measured in one of them.
 
-    Each crop is measured in one fold. A person's sources stay together. If a class has
-    sources of one person only, the folds are blocks of consecutive crops of every
-    source, and the crops next to the block are left out.
-
-    Labels, sources and persons, (n,) of str, are in the order of filming. `count`
-    folds are made, fewer if there are fewer persons. None makes FOLDS of whole sources,
-    or BLOCKS; 1 makes FOLDS. Returns the folds, and "whole sources" or "blocks of
-    frames".
+    A person's sources stay together. If a class has sources of one person only, the
+    folds are blocks of consecutive crops of every source, and the crops next to the
+    block are left out. Labels, sources and persons, (n,) of str, are in the order of
+    filming. `count` folds are made, fewer if there are fewer persons; None makes FOLDS
+    of whole sources, or BLOCKS; 1 makes FOLDS. Returns the folds, and "whole sources"
+    or "blocks of frames".
     """
     check_class_sizes(labels)
     classes = set(labels)
@@ -79,15 +77,10 @@ def split_videos(
 
 
 def _split_blocks(labels: np.ndarray, sources: np.ndarray, count: int) -> list[Fold]:
-    keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
+    pairs = list(zip(labels, sources, strict=True))
+    sizes = Counter(pairs)
     # Sources with too few crops to divide: those of a class make one sequence.
-    sizes = Counter(keys)
-    keys = np.array(
-        [
-            key if sizes[key] >= count else label
-            for key, label in zip(keys, labels, strict=True)
-        ]
-    )
+    keys = np.array(["\0".join(p) if sizes[p] >= count else p[0] for p in pairs])
     trains, tests = [[] for _ in range(count)], [[] for _ in range(count)]
     order = np.argsort(keys, kind="stable")
     _, starts = np.unique(keys[order], return_index=True)
@@ -162,13 +155,10 @@ def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
         info(f"kept together: {', '.join(name or 'no name' for name in classes)}")
     alone = [name for name, own in classes.items() if len(own) == 1]
     if alone:
-        listed = ", ".join(alone[:NAMES_LISTED])
-        if len(alone) > NAMES_LISTED:
-            listed += f", and {len(alone) - NAMES_LISTED} more"
         warn(
-            f"only real or only fake: {listed}; the network may learn these faces "
-            "instead of what makes a fake: name the real and the fake footage of a "
-            "person alike (anna-real, anna-fake)"
+            f"only real or only fake: {listing(alone, NAMES_LISTED)}; the network may "
+            "learn these faces instead of what makes a fake: name the real and the "
+            "fake footage of a person alike (anna-real, anna-fake)"
         )
 
 

@@ -24,7 +24,6 @@ class Labels(NamedTuple):
 
     classes: list[str]  # the network's outputs, in order
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
-    detector: str = "res10"  # that found most faces of the training
     threshold: float | None = None  # at the equal error rate of the held-out crops
     learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
     model_sha256: str | None = None  # of the liveness.model of the same training
@@ -88,7 +87,7 @@ def _parse_labels(content: bytes) -> Labels:
         raise ValueError(f"out of range: {numbers}")
     texts = {
         name: str(encoder[name])
-        for name in ("detector", "model_sha256", "onnx_sha256")
+        for name in ("model_sha256", "onnx_sha256")
         if encoder.get(name) is not None
     }
     names = _read_strings(encoder["classes_"])

@@ -88,9 +88,9 @@ def resolve_names(
     return named
 
 
-def name_crop(source: str, frame: int, place: int = 1) -> str:
-    """Name the crop of a frame's place-th face, counted from 1."""
-    return f"{source}_{frame:06d}" + (f"-{place}" if place > 1 else "") + ".png"
+def name_crop(source: str, frame: int, rank: int) -> str:
+    """Name the crop of a frame's rank-th face, counted from 1."""
+    return f"{source}_{frame:06d}" + (f"-{rank}" if rank > 1 else "") + ".png"
 
 
 def source_of(crop: Path, dataset: Path) -> tuple[str, int]:

@@ -30,6 +30,7 @@ NEEDS_RES10 = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
+HANDLERS = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
 GROUP_PHOTO = {
     "examples/images/face_detection_input.jpg": (
         "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
@@ -150,12 +151,8 @@ def trained(dataset, tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _signal_handlers():
-    """Put back what a command leaves ignored until its program ends."""
-    before = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    yield
-    for number, handler in before.items():
+    """Put back what a command leaves to the end of its program."""
+    for number, handler in HANDLERS.items():
         signal.signal(number, handler)
 
 

@@ -15,7 +15,6 @@ from pyimagesearch.crops import (
     common_cut,
     read_manifest,
     read_searches,
-    usual_detector,
 )
 from pyimagesearch.faces import Face
 from pyimagesearch.files import fingerprint_of, to_csv
@@ -245,27 +244,6 @@ def test_the_detector_of_most_crops_counts(tmp_path):
     save_crops(tmp_path / "real", "a", "b", detector="YuNet")
     save_crops(tmp_path / "fake", "c")
     assert common_cut(sorted(tmp_path.rglob("*.png"))) == (0.0, "YuNet")
-
-
-def test_the_usual_detector_is_that_of_most_crops_here_or_beside(tmp_path, capsys):
-    real, fake = tmp_path / "real", tmp_path / "fake"
-    write_file(tmp_path / "farm" / "crops.csv", "wheat,rye")
-    assert usual_detector(fake) is None
-    write_file(tmp_path / "photos" / "0.png", "anything")
-    assert usual_detector(fake) is None
-    save_crops(real, "a", "b", detector="YuNet")
-    (tmp_path / "farm" / "crops.csv").unlink()
-    assert usual_detector(real) == usual_detector(fake) == "YuNet"
-    save_crops(real, "c", "d", "e")
-    with (real / "crops.csv").open("a") as file:
-        file.write("f_000001.png,f\n")
-    assert usual_detector(real) == usual_detector(fake) == "res10"
-    for crop in real.glob("[cd]_*.png"):
-        crop.unlink()
-    assert usual_detector(real) == usual_detector(fake) == "YuNet"
-    write_file(fake / "0.png", "the tutorial's")
-    assert usual_detector(fake) == "res10"
-    assert capsys.readouterr().err == ""
 
 
 def test_a_crop_that_was_sorted_by_hand_is_looked_up_where_it_was_saved(tmp_path):

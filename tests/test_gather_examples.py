@@ -17,7 +17,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from conftest import NEEDS_RES10, read_all, run_ffmpeg, write_image, write_video
+from conftest import (
+    NEEDS_RES10,
+    make_video,
+    read_all,
+    run_ffmpeg,
+    write_image,
+    write_video,
+)
 
 
 @pytest.fixture
@@ -264,45 +271,27 @@ def test_a_missing_detector_is_reported_before_anything_is_made(
 
 
 @NEEDS_RES10
-def test_a_dataset_goes_on_with_its_detector_until_another_is_named(
-    gather, carphone, detector_folder, tmp_path, monkeypatch
+def test_yunet_cuts_the_crops_unless_res10_is_named(
+    gather, carphone, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(detector_folder.parent)
-
-    def cut_by(label, *options):
-        status, _, error, _ = gather(carphone, *options, output=f"dataset/{label}")
-        assert status == 0
-        records = read_manifest(tmp_path / "dataset" / label).values()
-        return Counter(record.detector for record in records), error
-
-    assert cut_by("real", "-d", "res10", "-s", 30) == ({"res10": 4}, "")
-    assert cut_by("real", "-s", 40) == ({"res10": 6}, "")
-    assert cut_by("fake", "-s", 30) == ({"res10": 4}, "")
-    detectors, error = cut_by("fake", "-d", "YUNET", "-s", 50)
-    assert detectors == {"res10": 4, "YuNet": 2}
-    assert "[WARN] faces are found by YuNet instead of res10" in error
+    monkeypatch.chdir(tmp_path)  # the detectors are found from anywhere
+    for options, detector in (([], "YuNet"), (["-d", "res10"], "res10")):
+        output = tmp_path / "dataset" / "real"
+        arguments = ["-i", carphone, "-o", output, "-s", 30 + len(options), *options]
+        assert gather_examples.main([str(a) for a in arguments]) == 0
+        records = list(read_manifest(output).values())
+        assert records[-1].detector == detector
+    assert Counter(record.detector for record in records) == {"YuNet": 4, "res10": 3}
 
 
-def test_a_new_dataset_begins_with_yunet(gather, carphone, tmp_path):
-    write_image(tmp_path / "photos" / "0.png")
-    assert gather(carphone)[2] == ""
-    records = read_manifest(tmp_path / "out").values()
-    assert {record.detector for record in records} == {"YuNet"}
-
-
-def test_where_opencv_cannot_read_res10_its_crops_go_on_with_a_warning(
-    gather, carphone, detector_folder, tmp_path, monkeypatch
+def test_where_opencv_cannot_read_res10_one_line_says_what_to_do(
+    gather, carphone, monkeypatch
 ):
     monkeypatch.delattr(cv2.dnn, "readNetFromCaffe", raising=False)
-    write_image(tmp_path / "out" / "0.png")  # the tutorial's
-    status, _, error, crops = gather(carphone)
-    assert status == 0
-    assert len(crops) == 8
-    assert error.startswith("[WARN] faces are found by YuNet instead of res10")
-    monkeypatch.chdir(detector_folder.parent)
+    assert gather(carphone)[0] == 0
     status, _, error, _ = gather(carphone, "-d", "res10")
     assert status == 1
-    assert "deploy.prototxt: OpenCV" in error
+    assert "res10: OpenCV" in error
     assert "cannot read it: use --detector yunet, or run: pip install" in error
 
 
@@ -358,7 +347,7 @@ def test_short_clips_give_their_middle_frame_and_empty_files_are_listed(
         assert names[:2] == ["a_000006.png", "b_000003.png"]
         assert len(names) == 9
         blank = ", ".join(f"blank{number}" for number in range(5))
-        last = f"[INFO] 7 files without a crop: {blank}, and 2 more"
+        last = f"[INFO] 7 files without a crop: {blank} and 2 more"
         assert out.splitlines()[-2] == last
 
 
@@ -372,6 +361,8 @@ def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
         assert f"read 120 frames, searched 7, 0 without a face; saved {saved} f" in out
         assert crops[0].name == "127.0.0.1-anna.mp4_000016.png"
         assert len(crops) == 7
+        words = shlex.split(out.splitlines()[-1])  # the other class has it too
+        assert words[words.index("--input") + 1] == f"{address}/anna.mp4"
     manifest = read_manifest(folder / "out")
     assert {record.fingerprint for record in manifest.values()} == {""}
     status, out, error, _ = gather(
@@ -379,6 +370,10 @@ def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
     )
     assert status == 1
     assert "127.0.0.1" in error
+    assert "secret" not in out + error
+    make_video(folder / "blank.mp4")
+    status, out, error, _ = gather(f"{address.replace('//', '//me:secret@')}/blank.mp4")
+    assert "no face found" in error
     assert "secret" not in out + error
 
 
@@ -432,30 +427,28 @@ def test_a_damaged_video_is_read_to_its_end_and_says_so(gather, carphone, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "options", "expected"),
+    ("output", "options", "expected"),
     [
-        ("anna-real.mp4", "my data/real", [], ["in/anna-fake.mp4", "my data/fake"]),
-        ("Anna FAKE.mp4", "d/fake", ["--skip", 60], ["in/Anna real.mp4", "d/real"]),
-        ("clip.mp4", "d/live", ["--margin", 0.5], ["in/fake.mp4", "d/fake"]),
+        ("my data/real", [], ["videos/fake.mp4", "my data/fake"]),
+        ("d/fake", ["--skip", 60], ["videos/real.mp4", "d/real"]),
+        ("d/live", ["--margin", 0.5], ["videos/fake.mp4", "d/fake"]),
     ],
 )
 def test_the_last_line_is_the_command_for_the_other_class_and_then_for_training(
-    source, output, options, expected, gather, carphone, tmp_path
+    output, options, expected, gather, carphone, tmp_path, monkeypatch
 ):
-    video = tmp_path / "in" / source
-    video.parent.mkdir()
-    video.write_bytes(carphone.read_bytes())
-    for is_filmed in (False, True):
-        _, out, *_ = gather(video, *options, output=output)
-        kind, _, command = out.splitlines()[-1].partition(": ")
-        assert kind == "[INFO] next" + ", when it is filmed" * (not is_filmed)
-        _, script, _, other, _, folder, *same = shlex.split(command)
-        assert Path(script).name == "gather_examples.py"
-        assert [other, folder] == [str(tmp_path / name) for name in expected]
-        assert same[2:] == [str(option) for option in options]
-        Path(other).write_bytes(carphone.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    _, out, *_ = gather(carphone, *options, output=output)
+    kind, _, command = out.splitlines()[-1].partition(": ")
+    assert kind == "[INFO] next"
+    _, script, _, other, _, folder, *same = shlex.split(command)
+    assert Path(script).name == "gather_examples.py"
+    assert [other, folder] == [expected[0], str(tmp_path / expected[1])]
+    assert same == [str(option) for option in options]
+    (tmp_path / "videos").mkdir()
+    Path(other).write_bytes(carphone.read_bytes())
     assert gather_examples.main(shlex.split(command)[2:]) == 0
-    _, out, *_ = gather(video, *options, output=output)
+    _, out, *_ = gather(carphone, *options, output=output)
     command = out.splitlines()[-1].partition(": ")[2]
     dataset = str((tmp_path / output).parent)
     assert shlex.split(command)[-2:] == ["--dataset", dataset]

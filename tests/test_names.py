@@ -128,14 +128,14 @@ def test_source_and_frame_are_read_from_a_crops_name_and_folders(name, source):
 
 
 @pytest.mark.parametrize("source", ["anna", "anna_1", "anna_000016", "anna-2", "7"])
-@pytest.mark.parametrize(("frame", "place"), [(1, 1), (16, 2), (1_234_567, 12)])
-def test_a_crops_name_gives_its_source_back(source, frame, place):
-    name = name_crop(source, frame, place)
+@pytest.mark.parametrize(("frame", "rank"), [(1, 1), (16, 2), (1_234_567, 12)])
+def test_a_crops_name_gives_its_source_back(source, frame, rank):
+    name = name_crop(source, frame, rank)
     assert source_of(Path("data/real") / name, Path("data")) == (source, frame)
 
 
 def test_crops_are_named_by_their_source_and_frame():
-    assert name_crop("anna", 16) == "anna_000016.png"
+    assert name_crop("anna", 16, 1) == "anna_000016.png"
     assert name_crop("anna", 16, 3) == "anna_000016-3.png"
 
 

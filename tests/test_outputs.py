@@ -47,8 +47,8 @@ def picture(height, width, value=100, seconds=None, fps=12.5, source="a"):
 
 
 def predict(face, label, score=0.9, probability=0.9):
-    rows = np.array([1 - score, score])
-    return Prediction(face, label, score, probability, rows, 7, None)
+    rows, crop = np.array([1 - score, score]), np.zeros((40, 40, 3), np.uint8)
+    return Prediction(face, label, score, probability, rows, 7, crop)
 
 
 def read_fps(path):
@@ -222,7 +222,7 @@ def test_the_color_tells_real_faces_unsure_ones_and_attacks_apart(label, color):
 def test_while_collecting_the_keys_are_drawn_below_the_faces(tmp_path):
     labels = Labels(["fake", "real"])
     faces = [Face(20, 20, 60, 60, 0.9), Face(200, 20, 240, 60, 0.9)]
-    collector = Collector(tmp_path, labels, "res10", (0.5, 0.5), by_key=True)
+    collector = Collector(tmp_path, labels, "res10")
     frame = picture(200, 300, 0)
     with closing(collector):
         collector.see(frame, [predict(faces[0], "real"), predict(faces[1], "fake")])
@@ -267,7 +267,7 @@ def test_a_paced_window_shows_every_frame_at_its_time(screen):
 
 @pytest.mark.timeout(60)
 def test_keys_go_to_the_collector_and_its_caption_follows(screen, tmp_path):
-    collector = Collector(tmp_path, Labels([]), "res10", (0.5, 0.5), by_key=True)
+    collector = Collector(tmp_path, Labels([]), "res10")
     frame = picture(200, 300, 0, fps=None)
     collector.see(frame, [predict(Face(20, 20, 90, 90, 0.9), "")])
 
