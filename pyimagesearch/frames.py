@@ -7,8 +7,8 @@ reads videos: unlike OpenCV it decodes interlaced ones, and goes on after damage
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,7 @@ HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
 )
+PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
 DEFAULT_FPS = 25.0  # where a video gives no plausible rate
 TIMEOUTS = 10.0, 5.0  # seconds to open an address, and to read from it
 # A time stamp further from the one before is wrong, or another recording begins.
@@ -52,66 +53,101 @@ class FileFrames:
     """Every image, and every `skip`-th frame of every video, of some files.
 
     A video of fewer frames gives its middle one. `files` are paths, or the address of
-    one file, by source name. `read` counts frames passed, skipped ones included;
-    `total` is its expected final value or None, for progress bars only, as headers can
-    be wrong. `kind` is "image" or "video" for one file, or "folder".
+    one file, by source name; `opening` is what `open_early` returned for one file, and
+    None for a folder. `read` counts frames passed, skipped ones included.
     """
 
     live = False
 
-    def __init__(self, files: dict[str, str], skip: int, is_folder: bool):
+    def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
         self.files = files
-        self._skip = skip
         self.read = 0
-        self.total = None
-        self.kind = "folder"
-        if is_folder:
-            if all(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in files.values()):
-                self.total = len(files)
-            return
-        ((source, name),) = files.items()
-        self.kind, self.total = "image", 1
-        if read_image(Path(name)) is not None:
-            return
-        with open_video(name, source) as (container, stream):
-            if not is_image_format(container):
-                rate, length = stream.average_rate or 0, container.duration or 0
-                count = stream.frames or int(length / 1e6 * rate)
-                self.kind, self.total = "video", count if 0 < count < 1e9 else None
+        self._skip = skip
+        self._opening = opening
+
+    @property
+    def kind(self) -> str:
+        """Wait until the file is open; return "image", "video" or "folder"."""
+        if not self._opening:
+            return "folder"
+        content = self._opening.result()
+        is_video = isinstance(content, Video) and not content.is_image
+        return "video" if is_video else "image"
+
+    @property
+    def total(self) -> int | None:
+        """What `read` will be, if known; for progress bars, as headers can be wrong."""
+        if self._opening:
+            content = self._opening.result()
+            return content.length if isinstance(content, Video) else 1
+        suffixes = {Path(name).suffix.lower() for name in self.files.values()}
+        return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
 
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._decode(), FRAMES_AHEAD)
 
+    def _contents(self) -> Iterator["np.ndarray | Video | None"]:
+        if self._opening:
+            yield self._opening.result()
+        else:
+            yield from map_ahead(read_image, map(Path, self.files.values()))
+
     def _decode(self) -> Iterator[Frame]:
-        paths = map(Path, self.files.values())
-        with closing(map_ahead(read_image, paths)) as images:
-            for (source, name), image in zip(self.files.items(), images, strict=True):
-                if image is not None:
+        with closing(self._contents()) as contents:
+            for (source, name), content in zip(
+                self.files.items(), contents, strict=True
+            ):
+                if isinstance(content, np.ndarray):
                     self.read += 1
-                    yield Frame(image, source, 1, 0.0, still=True)
+                    yield Frame(content, source, 1, 0.0, still=True)
                     continue
                 try:
-                    yield from self._decode_video(source, name)
+                    yield from self._decode_video(source, content or Video(name))
                 except UserError as error:
-                    if self.kind != "folder":
+                    if self._opening:
                         raise
                     warn(f"{error}; skipped")
 
-    def _decode_video(self, source: str, name: str) -> Iterator[Frame]:
-        still, number = self.kind == "image", 0
-        with closing(decode_video(name, source)) as frames:
-            for number, (frame, seconds) in enumerate(frames, start=1):
+    def _decode_video(self, source: str, video: "Video") -> Iterator[Frame]:
+        number, still = 0, video.is_image
+        with closing(video):
+            for number, (frame, seconds) in enumerate(video.frames(), start=1):
                 self.read += 1
                 if number % self._skip == 0:
                     yield Frame(to_image(frame), source, number, seconds, still)
+        if number == 0:
+            raise UserError(f"{video.shown}: no picture can be read from it")
+        if damage := video.damage():
+            warn(f"{video.shown}: damaged: read {count_of(number, 'frame')}, {damage}")
         if number < self._skip:
             middle = (number + 1) // 2
-            with closing(decode_video(name, source, report=False)) as frames:
-                for frame, seconds in islice(frames, middle - 1, middle):
+            with closing(Video(video.name, video.shown)) as again:
+                for frame, seconds in islice(again.frames(), middle - 1, middle):
                     yield Frame(to_image(frame), source, middle, seconds, still)
 
     def close(self) -> None:
-        """Do nothing: no file is held open between iterations."""
+        """Close the file, also if no frame of it was read."""
+        if self._opening:
+            with suppress(UserError):
+                content = self._opening.result()
+                if isinstance(content, Video):
+                    content.close()
+
+
+def open_early(name: str, shown: str = "") -> Future:
+    """Open one file in a thread: its result is an image or a Video, or a UserError.
+
+    Meanwhile the caller may load networks. The parameters are those of Video.
+    """
+
+    def open_it() -> "np.ndarray | Video":
+        image = read_image(Path(name))
+        return Video(name, shown) if image is None else image
+
+    thread = ThreadPoolExecutor(1)
+    opening = thread.submit(open_it)
+    thread.shutdown(wait=False)
+    return opening
 
 
 def is_address(source: str) -> bool:
@@ -146,73 +182,93 @@ def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-@contextmanager
-def open_video(name: str, shown: str) -> Iterator[tuple]:
-    """Open a video by path or address: yield PyAV's container and video stream.
+class Video:
+    """A video by path or address, opened by PyAV, or an image that it opens.
 
     A UserError says that it cannot be read; it calls an address `shown`, as the address
-    may hold a password.
+    may hold a password. `length` is how many frames there are as the header says, or
+    None.
     """
-    import av  # cameras and photographs do not need it
 
-    shown = shown if is_address(name) else name
-    problem = f"{shown}: neither an image nor a video that can be read"
-    with ExitStack() as stack:
-        try:
-            # What a file may make FFmpeg open besides it, such as a playlist.
-            file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
-            if not is_address(name):
-                file, allowed = stack.enter_context(Path(name).open("rb")), "none"
-            container = av.open(
-                file,
-                options={"protocol_whitelist": allowed},
-                metadata_errors="replace",
-                timeout=TIMEOUTS,
-            )
-            stack.enter_context(container)
-            stream = container.streams.best("video")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"{problem}: {reason}") from None
-        if container.metadata.get("major_brand") in HEIF_BRANDS:
-            raise UserError(f"{shown}: {HEIF_ADVICE}")  # FFmpeg would give one tile
-        if stream is None:
-            raise UserError(f"{problem}: it has no video")
-        yield container, stream
+    def __init__(self, name: str, shown: str = ""):
+        import av  # cameras and photographs do not need it
 
+        self.name, self.shown = name, shown or name
+        problem = f"{self.shown}: neither an image nor a video that can be read"
+        # What a file may make FFmpeg open besides it, such as a playlist.
+        file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
+        with ExitStack() as stack:
+            try:
+                if not is_address(name):
+                    file, allowed = stack.enter_context(Path(name).open("rb")), "none"
+                container = av.open(
+                    file,
+                    options={"protocol_whitelist": allowed},
+                    metadata_errors="replace",
+                    timeout=TIMEOUTS,
+                )
+                stack.enter_context(container)
+                stream = container.streams.best("video")
+            except (av.FFmpegError, OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UserError(f"{problem}: {reason}") from None
+            if container.metadata.get("major_brand") in HEIF_BRANDS:
+                # FFmpeg would give one tile.
+                raise UserError(f"{self.shown}: {HEIF_ADVICE}")
+            if stream is None:
+                raise UserError(f"{problem}: it has no video")
+            self.close = stack.pop_all().close
+        stream.thread_type = "AUTO"
+        self._container, self._stream = container, stream
+        self._errors = self._faulty = 0
+        rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
+        count = stream.frames or int(seconds * rate)
+        self.length = count if 0 < count < 1e9 else None
+        self.is_image = container.format.name.endswith(("_pipe", "image2"))
+        if self.is_image:
+            self.length = 1
 
-def is_image_format(container) -> bool:
-    """Return whether PyAV opened an image rather than a video."""
-    return container.format.name.endswith(("_pipe", "image2"))
+    def has_end(self) -> bool:
+        """Return whether an address states a duration or a size."""
+        container = self._container
+        has_size = container.size > 0 and container.format.name not in PLAYLISTS
+        return bool(container.duration or self._stream.frames or has_size)
 
+    def frames(self) -> Iterator[tuple]:
+        """Yield every frame, as PyAV's object, and its time in seconds.
 
-def decode_video(name: str, shown: str, report: bool = True) -> Iterator[tuple]:
-    """Yield every frame of a video, as PyAV's object, and its time in seconds.
+        Frames are read to the end, as their number in a header cannot be trusted, also
+        those behind damage.
+        """
+        import av
 
-    The parameters are those of `open_video`. Frames are read to the end, as their
-    number in a header cannot be trusted. `report` warns of damage.
-    """
-    shown = shown if is_address(name) else name
-    count, clock = 0, None
-    # Where one of the last frames is damaged, a decoder of many threads loses others.
-    for threads in ("AUTO", "SLICE"):
-        damage = Damage()
-        with open_video(name, shown) as (container, stream):
-            stream.thread_type = threads
-            clock = clock or Clock(stream.average_rate or stream.guessed_rate)
-            for frame in islice(decode(container, stream, damage), count, None):
-                count += 1
+        clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
+        packets, failures = self._container.demux(self._stream), 0
+        while failures < MAX_FAILURES:
+            packet, frames = None, []
+            try:
+                packet = next(packets)
+                failures = 0
+                frames = packet.decode()
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError, IndexError) as error:
+                if failures == 0:
+                    self._errors += 1
+                if packet is None:  # the file is damaged, not a frame
+                    if not isinstance(error, (av.InvalidDataError, IndexError)):
+                        return  # the disk or the network failed
+                    failures += 1
+                    packets = self._container.demux(self._stream)
+            for frame in frames:
+                self._faulty += frame.is_corrupt
                 yield frame, clock.tell(frame.time)
-        if not damage.at_end:
-            break
-    if not count:
-        raise UserError(f"{shown}: no picture can be read from it")
-    if report and (damage.errors or damage.faulty):
-        missing = f", at least {damage.errors} missing" if damage.errors else ""
-        warn(
-            f"{shown}: damaged: read {count_of(count, 'frame')}, {damage.faulty} of "
-            f"them faulty{missing}"
-        )
+
+    def damage(self) -> str:
+        """Say what was wrong with the frames so far; "" if nothing was."""
+        if not self._errors:
+            return f"{self._faulty} of them faulty" if self._faulty else ""
+        return f"{self._faulty} of them faulty, at least {self._errors} missing"
 
 
 class Clock:
@@ -235,45 +291,6 @@ class Clock:
             expected = stamp + self._shift if ahead > 0 else expected
         self._seconds = expected
         return expected
-
-
-class Damage:
-    """Counts what is wrong with a video while it is decoded."""
-
-    def __init__(self):
-        self.errors = self.faulty = 0
-        self.at_end = False  # fewer frames came at the end than must have been waiting
-
-
-def decode(container, stream, damage: Damage) -> Iterator:
-    """Yield PyAV's frames of a stream, also those behind damage."""
-    import av
-
-    packets, failures = container.demux(stream), 0
-    sent, waiting, started = 0, 0, False
-    while failures < MAX_FAILURES:
-        packet, frames = None, []
-        try:
-            packet = next(packets)
-            failures = 0
-            frames = packet.decode()
-        except StopIteration:
-            return
-        except (av.FFmpegError, OSError, IndexError) as error:
-            damage.errors += failures == 0
-            if packet is None:  # the file is damaged, not a frame
-                if not isinstance(error, (av.InvalidDataError, IndexError)):
-                    return  # the disk or the network failed
-                failures += 1
-                packets = container.demux(stream)
-        if not started:
-            waiting, started = sent, bool(frames)
-        yield from frames
-        damage.faulty += sum(frame.is_corrupt for frame in frames)
-        if packet and not packet.size:  # the last, which is empty
-            damage.at_end = len(frames) < waiting
-            return
-        sent += packet is not None and not packet.is_discard
 
 
 def to_image(frame) -> np.ndarray:

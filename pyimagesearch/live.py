@@ -17,7 +17,7 @@ from pyimagesearch.frames import (
     Frame,
     find_files,
     is_address,
-    open_video,
+    open_early,
 )
 from pyimagesearch.names import name_files
 
@@ -25,7 +25,6 @@ import cv2
 import numpy as np
 
 MAX_CAMERA = 999
-PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
 SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp", "srt"}
 FIRST_FRAME_SECONDS = 10.0  # some USB cameras take that long to start
 STALL_SECONDS = 5.0  # a camera or stream without a new frame for so long is dead
@@ -61,49 +60,42 @@ def open_frames(
         files = [path]
     else:
         raise UserError(f"{path}: no such file, folder or camera")
-    return FileFrames(name_files(files, path), skip, path.is_dir())
+    opening = None if path.is_dir() else open_early(source)
+    return FileFrames(name_files(files, path), skip, opening)
 
 
 def _open_address(address: str, skip: int, patient: bool) -> "FileFrames | LiveFrames":
-    scheme = address.partition("://")[0].lower()
+    scheme, _, rest = address.partition("://")
     shown = hide_password(address)
-    host, slash, path = shown.partition("://")[2].partition("/")
-    if scheme not in SCHEMES:
+    if scheme.lower() not in SCHEMES:
         schemes = ", ".join(sorted(SCHEMES))
         raise UserError(f"{shown}: the address must begin with one of {schemes}")
-    if not host:
+    if rest[:1] in ("", "/"):
         raise UserError(f"{shown}: the address has no host after the //")
-    host = re.sub(r":\d*$", "", host)
-    name = re.sub(r"[^\w.-]+", "-", host + slash + path).strip("-")
-    if scheme.startswith("http") and _has_end(address, shown, patient):
-        return FileFrames({name: address}, skip, is_folder=False)
+    host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
+    name = re.sub(r"[^\w.-]+", "-", host_and_path).strip("-") or scheme.lower()
+    if scheme.lower().startswith("http"):
+        opening = open_early(address, shown)
+        try:
+            video = opening.result()
+        except UserError:
+            if not patient:  # it may be a stream that comes back
+                raise
+        else:
+            if video.has_end():
+                return FileFrames({name: address}, skip, opening)
+            video.close()
     return LiveFrames(address, name, skip, patient)
 
 
-def _has_end(address: str, shown: str, patient: bool) -> bool:
-    try:
-        with open_video(address, shown) as (container, stream):
-            has_size = container.size > 0 and container.format.name not in PLAYLISTS
-            return bool(container.duration or stream.frames or has_size)
-    except UserError:
-        if patient:  # it may be a stream that comes back
-            return False
-        raise
-
-
 def hide_password(address: str) -> str:
-    """Reduce an address to scheme, host and path, for messages and names.
+    """Reduce an address to scheme, host and path, or to less, for messages and names.
 
-    A password may contain any of / # ? @ where it should not.
+    Passwords may contain / # ? @ where they should not: nothing is left of an address
+    with an @ behind a ? or #.
     """
-    scheme, _, rest = address.partition("://")
-    authority = rest.partition("/")[0]
-    path = re.split("[?#]", rest)[0]
-    port = authority.rpartition("]")[2].partition(":")[2]  # behind an IPv6 address
-    # Rather lose the host of an odd path than show a part of an odd password.
-    if "@" in authority or (port and ("@" in path or not port.isdecimal())):
-        rest = rest.rpartition("@")[2]
-    return f"{scheme}://{re.split('[?#]', rest)[0]}"
+    hidden = r"(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*"
+    return re.sub(hidden, "", address, flags=re.DOTALL)
 
 
 def warn_of_others(folder: Path, taken: list[Path]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
-from pyimagesearch.encoder import FORMATS, Output, video_file
+from pyimagesearch.encoder import SUFFIXES, Output, video_file
 from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
 from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
 from pyimagesearch.names import BONA_FIDE, UNSURE
@@ -48,7 +48,7 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
     check_writable(path)
-    suffixes = IMAGE_SUFFIXES if kind == "image" else set(FORMATS)
+    suffixes = IMAGE_SUFFIXES if kind == "image" else SUFFIXES
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"--output {path}: the output is one {kind}, so the name must end in one "
