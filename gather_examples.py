@@ -134,6 +134,7 @@ def run(args: argparse.Namespace) -> None:
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
+        kind = frames.kind  # waits for a file to be open, before a folder is made
         output = CropFolder(args.output, args.margin, detectors.name)
         if not frames.live:
             frames.files = output.name_sources(frames.files)
@@ -151,7 +152,7 @@ def run(args: argparse.Namespace) -> None:
             f"{shown}: no face found in {count_of(counts['searched'], 'frame')}; "
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
-    if frames.kind == "folder" and (without := set(frames.files) - with_crop):
+    if kind == "folder" and (without := set(frames.files) - with_crop):
         listed = ", ".join(sorted(without)[:NAMES_LISTED])
         more = f", and {len(without) - NAMES_LISTED} more"
         listed += more * (len(without) > NAMES_LISTED)

@@ -11,7 +11,7 @@ from pyimagesearch.frames import Frame
 
 import cv2
 
-SUFFIXES = {".mkv", ".mov", ".mp4"}
+SUFFIXES = ".mkv", ".mov", ".mp4"
 # Browsers, phones and editors play this. As fast as the frames come, at the price of
 # larger files.
 CODEC, PIXELS, OPTIONS = "libx264", "yuv420p", {"preset": "ultrafast"}

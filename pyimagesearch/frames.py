@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,8 +34,9 @@ DEFAULT_FPS = 25.0  # where a video gives no plausible rate
 TIMEOUTS = 10.0, 5.0  # seconds to open an address, and to read from it
 # A time stamp further from the one before is wrong, or another recording begins.
 MAX_SECONDS_BACK, MAX_SECONDS_AHEAD = 1.0, 3600.0
-# Enough to keep decoder and detector both busy; a 1080p frame takes 6 MB.
-FRAMES_AHEAD = 2
+# Items computed ahead at least, so that decoder and detector are both busy; a frame of
+# 1080p takes 6 MB.
+MIN_AHEAD = 2
 MAX_FAILURES = 100  # to read on behind damage, one after the other
 
 
@@ -84,7 +85,7 @@ class FileFrames:
         return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
 
     def __iter__(self) -> Iterator[Frame]:
-        return read_ahead(self._decode(), FRAMES_AHEAD)
+        return read_ahead(self._decode())
 
     def _contents(self) -> Iterator["np.ndarray | Video | None"]:
         if self._opening:
@@ -115,10 +116,6 @@ class FileFrames:
                 self.read += 1
                 if number % self._skip == 0:
                     yield Frame(to_image(frame), source, number, seconds, still)
-        if number == 0:
-            raise UserError(f"{video.shown}: no picture can be read from it")
-        if damage := video.damage():
-            warn(f"{video.shown}: damaged: read {count_of(number, 'frame')}, {damage}")
         if number < self._skip:
             middle = (number + 1) // 2
             with closing(Video(video.name, video.shown)) as again:
@@ -220,7 +217,6 @@ class Video:
             self.close = stack.pop_all().close
         stream.thread_type = "AUTO"
         self._container, self._stream = container, stream
-        self._errors = self._faulty = 0
         rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
         count = stream.frames or int(seconds * rate)
         self.length = count if 0 < count < 1e9 else None
@@ -237,13 +233,14 @@ class Video:
     def frames(self) -> Iterator[tuple]:
         """Yield every frame, as PyAV's object, and its time in seconds.
 
-        Frames are read to the end, as their number in a header cannot be trusted, also
-        those behind damage.
+        Frames are read to the end, also behind damage, as their number in a header
+        cannot be trusted. At the end a line warns of damage; no frames are a UserError.
         """
         import av
 
         clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
-        packets, failures = self._container.demux(self._stream), 0
+        packets = self._container.demux(self._stream)
+        count = faulty = errors = failures = 0
         while failures < MAX_FAILURES:
             packet, frames = None, []
             try:
@@ -251,24 +248,25 @@ class Video:
                 failures = 0
                 frames = packet.decode()
             except StopIteration:
-                return
+                break
             except (av.FFmpegError, OSError, IndexError) as error:
-                if failures == 0:
-                    self._errors += 1
+                errors += 1
                 if packet is None:  # the file is damaged, not a frame
                     if not isinstance(error, (av.InvalidDataError, IndexError)):
-                        return  # the disk or the network failed
+                        break  # the disk or the network failed
                     failures += 1
                     packets = self._container.demux(self._stream)
             for frame in frames:
-                self._faulty += frame.is_corrupt
+                count += 1
+                faulty += frame.is_corrupt
                 yield frame, clock.tell(frame.time)
-
-    def damage(self) -> str:
-        """Say what was wrong with the frames so far; "" if nothing was."""
-        if not self._errors:
-            return f"{self._faulty} of them faulty" if self._faulty else ""
-        return f"{self._faulty} of them faulty, at least {self._errors} missing"
+        if not count:
+            raise UserError(f"{self.shown}: no picture can be read from it")
+        if errors or faulty:
+            warn(
+                f"{self.shown}: damaged: read {count_of(count, 'frame')}, {faulty} of "
+                f"them faulty; {count_of(errors, 'error')}"
+            )
 
 
 class Clock:
@@ -322,19 +320,19 @@ def natural_key(path: Path) -> list:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def map_ahead(function: Callable, items: Iterable) -> Iterator:
-    """Yield `function(item)` in order, computed ahead in one thread per core.
+def map_ahead(function: Callable, items: Iterable, threads: int = 0) -> Iterator:
+    """Yield `function(item)` in order, computed ahead in threads: one per core.
 
     Items are taken in the caller's thread. The threads end with the generator, also
     when it is closed early.
     """
-    threads = cv2.getNumberOfCPUs()  # those that this process may use
+    threads = threads or cv2.getNumberOfCPUs()  # those that this process may use
     pending = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > threads:
+                if len(pending) > max(threads, MIN_AHEAD):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -342,19 +340,13 @@ def map_ahead(function: Callable, items: Iterable) -> Iterator:
             pool.shutdown(cancel_futures=True)
 
 
-def read_ahead(items: Iterable, ahead: int) -> Iterator:
-    """Yield the items in order, up to `ahead` of them produced in advance in a thread.
+def read_ahead(items: Iterator) -> Iterator:
+    """Yield the items of a generator in order, produced ahead in one thread.
 
     The thread ends with the generator, also when it is closed early. An error of the
     items is raised here.
     """
-    items, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            pending = deque(thread.submit(next, items, end) for _ in range(ahead))
-            while (item := pending.popleft().result()) is not end:
-                pending.append(thread.submit(next, items, end))
-                yield item
-        finally:
-            thread.shutdown(cancel_futures=True)
-            items.close()
+    end = object()
+    ahead = map_ahead(lambda _: next(items, end), repeat(None), threads=1)
+    with closing(items), closing(ahead):
+        yield from iter(lambda: next(ahead), end)

@@ -45,7 +45,7 @@ def test_every_kind_of_video_can_be_played(ending, size, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("ending", SUFFIXES)
 def test_browsers_phones_and_editors_play_it(ending, tmp_path):
     """They play H.264 with 4:2:0 chroma, which wants even sides."""
     write_at(tmp_path / f"out{ending}", [0, 0.04])
@@ -71,10 +71,7 @@ def test_browsers_phones_and_editors_play_it(ending, tmp_path):
 )
 def test_every_frame_keeps_its_time(ending, times, tmp_path):
     written = write_at(tmp_path / f"out{ending}", [7 + time for time in times])
-    if ending == ".avi" and max(times) > 3000:  # it holds a pause of 250 seconds
-        times = [0, 0.04, 250.04, 500.04]
-    unit = 1 / 240 if ending == ".avi" else 0.001
-    assert written == pytest.approx(times, abs=unit)
+    assert written == pytest.approx(times, abs=0.001)
 
 
 def test_a_pause_takes_no_space(tmp_path):
