@@ -12,8 +12,7 @@ from pyimagesearch.frames import Frame
 import cv2
 
 SUFFIXES = ".mkv", ".mov", ".mp4"
-# Browsers, phones and editors play this. As fast as the frames come, at the price of
-# larger files.
+# Browsers, phones and editors play this. "ultrafast" keeps pace; its files are larger.
 CODEC, PIXELS, OPTIONS = "libx264", "yuv420p", {"preset": "ultrafast"}
 UNIT = Fraction(1, 90000)  # of time stamps, in seconds
 NOMINAL_RATE = 30  # frames carry their times
@@ -38,20 +37,16 @@ def video_file(path: Path) -> Iterator[Output]:
 
 
 class VideoWriter:
-    """A video that PyAV encodes into `temporary`; errors call it `path`.
-
-    Errors are UserErrors, and end the video.
-    """
+    """A video that PyAV writes to `temporary`; UserErrors name `path` and end it."""
 
     def __init__(self, temporary: Path, path: Path):
-        self._temporary, self._path = temporary, path
+        import av  # images do not need it
+
+        self._av, self._temporary, self._path = av, temporary, path
         self._container = None  # until the first frame, which sets the size
 
     def _open(self, first: Frame) -> None:
-        import av  # images do not need it
-
-        self._av = av
-        self._container = av.open(str(self._temporary), "w")
+        self._container = self._av.open(str(self._temporary), "w")
         stream = self._container.add_stream(CODEC, NOMINAL_RATE, OPTIONS)
         # Chroma of this pixel format has half the width and height.
         height, width = first.image.shape[:2]
@@ -64,10 +59,7 @@ class VideoWriter:
         with self._explained():
             if not self._container:
                 self._open(frame)
-            image = frame.image
-            size = self._stream.width, self._stream.height
-            if image.shape[1::-1] != size:
-                image = cv2.resize(image, size)
+            image = cv2.resize(frame.image, (self._stream.width, self._stream.height))
             # OpenCV converts faster than FFmpeg.
             image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
             picture = self._av.VideoFrame.from_ndarray(image, format=PIXELS)
@@ -87,13 +79,11 @@ class VideoWriter:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        import av
-
         try:
             yield
-        except (OSError, av.FFmpegError) as error:
+        except (OSError, self._av.FFmpegError) as error:
             if self._container:
-                with suppress(OSError, av.FFmpegError):
+                with suppress(OSError, self._av.FFmpegError):
                     self._container.close()
             self._container = None
             reason = f"{self._path}: the video cannot be written: {error.strerror}"

@@ -34,9 +34,7 @@ DEFAULT_FPS = 25.0  # where a video gives no plausible rate
 TIMEOUTS = 10.0, 5.0  # seconds to open an address, and to read from it
 # A time stamp further from the one before is wrong, or another recording begins.
 MAX_SECONDS_BACK, MAX_SECONDS_AHEAD = 1.0, 3600.0
-# Items computed ahead at least, so that decoder and detector are both busy; a frame of
-# 1080p takes 6 MB.
-MIN_AHEAD = 2
+MIN_AHEAD = 2  # keeps decoder and detector busy; a frame of 1080p takes 6 MB
 MAX_FAILURES = 100  # to read on behind damage, one after the other
 
 
@@ -53,18 +51,16 @@ class Frame(NamedTuple):
 class FileFrames:
     """Every image, and every `skip`-th frame of every video, of some files.
 
-    A video of fewer frames gives its middle one. `files` are paths, or the address of
-    one file, by source name; `opening` is what `open_early` returned for one file, and
-    None for a folder. `read` counts frames passed, skipped ones included.
+    A video of fewer frames gives its middle one. `files` are paths or an address, by
+    source name. `opening` comes from `open_early`; it is None for a folder. `read`
+    counts frames passed, skipped ones included.
     """
 
     live = False
 
     def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
-        self.files = files
+        self.files, self._skip, self._opening = files, skip, opening
         self.read = 0
-        self._skip = skip
-        self._opening = opening
 
     @property
     def kind(self) -> str:
@@ -87,17 +83,13 @@ class FileFrames:
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._decode())
 
-    def _contents(self) -> Iterator["np.ndarray | Video | None"]:
-        if self._opening:
-            yield self._opening.result()
-        else:
-            yield from map_ahead(read_image, map(Path, self.files.values()))
-
     def _decode(self) -> Iterator[Frame]:
-        with closing(self._contents()) as contents:
-            for (source, name), content in zip(
-                self.files.items(), contents, strict=True
-            ):
+        contents = map_ahead(read_image, map(Path, self.files.values()))
+        if self._opening:
+            contents = (opening.result() for opening in [self._opening])
+        files = self.files.items()
+        with closing(contents):
+            for (source, name), content in zip(files, contents, strict=True):
                 if isinstance(content, np.ndarray):
                     self.read += 1
                     yield Frame(content, source, 1, 0.0, still=True)
@@ -132,17 +124,14 @@ class FileFrames:
 
 
 def open_early(name: str, shown: str = "") -> Future:
-    """Open one file in a thread: its result is an image or a Video, or a UserError.
+    """Open one file, as an image or a Video, in a thread, while networks are loaded."""
 
-    Meanwhile the caller may load networks. The parameters are those of Video.
-    """
-
-    def open_it() -> "np.ndarray | Video":
+    def open_file() -> "np.ndarray | Video":
         image = read_image(Path(name))
         return Video(name, shown) if image is None else image
 
     thread = ThreadPoolExecutor(1)
-    opening = thread.submit(open_it)
+    opening = thread.submit(open_file)
     thread.shutdown(wait=False)
     return opening
 
@@ -180,17 +169,16 @@ def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
 
 
 class Video:
-    """A video by path or address, opened by PyAV, or an image that it opens.
+    """A video, or an image that only FFmpeg reads, by path or address.
 
-    A UserError says that it cannot be read; it calls an address `shown`, as the address
-    may hold a password. `length` is how many frames there are as the header says, or
-    None.
+    Messages call it `shown`, as an address may hold a password. What cannot be read is
+    a UserError. `length` is the number of frames that the header states, or None.
     """
 
     def __init__(self, name: str, shown: str = ""):
         import av  # cameras and photographs do not need it
 
-        self.name, self.shown = name, shown or name
+        self._av, self.name, self.shown = av, name, shown or name
         problem = f"{self.shown}: neither an image nor a video that can be read"
         # What a file may make FFmpeg open besides it, such as a playlist.
         file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
@@ -210,19 +198,16 @@ class Video:
                 reason = getattr(error, "strerror", None) or str(error)
                 raise UserError(f"{problem}: {reason}") from None
             if container.metadata.get("major_brand") in HEIF_BRANDS:
-                # FFmpeg would give one tile.
-                raise UserError(f"{self.shown}: {HEIF_ADVICE}")
+                raise UserError(f"{self.shown}: {HEIF_ADVICE}")  # it gives one tile
             if stream is None:
                 raise UserError(f"{problem}: it has no video")
             self.close = stack.pop_all().close
         stream.thread_type = "AUTO"
         self._container, self._stream = container, stream
-        rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
-        count = stream.frames or int(seconds * rate)
-        self.length = count if 0 < count < 1e9 else None
         self.is_image = container.format.name.endswith(("_pipe", "image2"))
-        if self.is_image:
-            self.length = 1
+        rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
+        count = 1 if self.is_image else stream.frames or int(seconds * rate)
+        self.length = count if 0 < count < 1e9 else None
 
     def has_end(self) -> bool:
         """Return whether an address states a duration or a size."""
@@ -233,11 +218,9 @@ class Video:
     def frames(self) -> Iterator[tuple]:
         """Yield every frame, as PyAV's object, and its time in seconds.
 
-        Frames are read to the end, also behind damage, as their number in a header
-        cannot be trusted. At the end a line warns of damage; no frames are a UserError.
+        A header's number of frames cannot be trusted: it reads to the end, also behind
+        damage, of which a line warns then. Without any frame that is a UserError.
         """
-        import av
-
         clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
         packets = self._container.demux(self._stream)
         count = faulty = errors = failures = 0
@@ -249,10 +232,10 @@ class Video:
                 frames = packet.decode()
             except StopIteration:
                 break
-            except (av.FFmpegError, OSError, IndexError) as error:
+            except (self._av.FFmpegError, OSError, IndexError) as error:
                 errors += 1
                 if packet is None:  # the file is damaged, not a frame
-                    if not isinstance(error, (av.InvalidDataError, IndexError)):
+                    if not isinstance(error, (self._av.InvalidDataError, IndexError)):
                         break  # the disk or the network failed
                     failures += 1
                     packets = self._container.demux(self._stream)
@@ -263,24 +246,19 @@ class Video:
         if not count:
             raise UserError(f"{self.shown}: no picture can be read from it")
         if errors or faulty:
-            warn(
-                f"{self.shown}: damaged: read {count_of(count, 'frame')}, {faulty} of "
-                f"them faulty; {count_of(errors, 'error')}"
-            )
+            read = f"read {count_of(count, 'frame')}, {faulty} of them faulty"
+            warn(f"{self.shown}: damaged: {read}; {count_of(errors, 'error')}")
 
 
 class Clock:
-    """Turns a video's time stamps into seconds that begin at 0 and never go back.
-
-    The stamps count, as cameras film at varying rates, but some are missing or wrong.
-    """
+    """Turns time stamps, if any and right, into seconds from 0 that never go back."""
 
     def __init__(self, rate: float | None):
         self._step = 1 / float(rate if rate and 0.001 <= rate <= 1000 else DEFAULT_FPS)
         self._seconds, self._shift = -self._step, float("inf")
 
     def tell(self, stamp: float | None) -> float:
-        """Return the time of the next frame, whose time stamp is in seconds."""
+        """Return the time of the next frame, given its time stamp in seconds."""
         expected = self._seconds + self._step
         if stamp is not None:
             ahead = stamp + self._shift - self._seconds
@@ -298,9 +276,9 @@ def to_image(frame) -> np.ndarray:
 
 
 def find_files(folder: Path, suffixes: Set[str] | None = None) -> list[Path]:
-    """Find the files at any depth below a folder, in natural order.
+    """Find the files below a folder in natural order, but hidden ones.
 
-    Hidden files and folders are ignored. Suffixes match in lower and upper case.
+    `suffixes` are in lower case; those of the files may be in upper case.
     """
     return sorted(
         (
@@ -323,8 +301,7 @@ def natural_key(path: Path) -> list:
 def map_ahead(function: Callable, items: Iterable, threads: int = 0) -> Iterator:
     """Yield `function(item)` in order, computed ahead in threads: one per core.
 
-    Items are taken in the caller's thread. The threads end with the generator, also
-    when it is closed early.
+    Items are taken in the caller's thread. The threads end with the generator.
     """
     threads = threads or cv2.getNumberOfCPUs()  # those that this process may use
     pending = deque()
@@ -341,11 +318,7 @@ def map_ahead(function: Callable, items: Iterable, threads: int = 0) -> Iterator
 
 
 def read_ahead(items: Iterator) -> Iterator:
-    """Yield the items of a generator in order, produced ahead in one thread.
-
-    The thread ends with the generator, also when it is closed early. An error of the
-    items is raised here.
-    """
+    """Yield the items of a generator, which runs ahead in a thread and ends with it."""
     end = object()
     ahead = map_ahead(lambda _: next(items, end), repeat(None), threads=1)
     with closing(items), closing(ahead):

@@ -37,10 +37,10 @@ def open_frames(
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
     `source` is a camera index ("0"), an address with one of SCHEMES, a video, an image,
-    or a folder of them, whose files are taken in natural order (2 before 10),
-    subfolders included. A file at an http address is read like any other file. Every
-    `skip`-th frame of a video, camera or stream is yielded, and every image. If
-    `patient`, a camera or stream that died is reopened for ever.
+    or a folder of them at any depth, in natural order (2 before 10). Every `skip`-th
+    frame of a video, camera or stream is yielded, and every image. If `patient`, a
+    camera or stream that died is reopened for ever. What cannot be read is a UserError;
+    of a file, which a thread opens, it comes with `kind` or the first frame.
     """
     path = Path(source)
     if source.isdecimal() and not path.exists():
@@ -89,11 +89,8 @@ def _open_address(address: str, skip: int, patient: bool) -> "FileFrames | LiveF
 
 
 def hide_password(address: str) -> str:
-    """Reduce an address to scheme, host and path, or to less, for messages and names.
-
-    Passwords may contain / # ? @ where they should not: nothing is left of an address
-    with an @ behind a ? or #.
-    """
+    """Reduce an address to scheme, host and path; to its scheme if unclear."""
+    # Passwords may contain / # ? @ where they should not.
     hidden = r"(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*"
     return re.sub(hidden, "", address, flags=re.DOTALL)
 
@@ -120,19 +117,17 @@ class LiveFrames:
     kind = "video"
 
     def __init__(self, address: int | str, name: str, skip: int, patient: bool = False):
-        self._address = address
-        self._skip = skip
-        self._patient = patient
+        self._address, self._skip, self._patient = address, skip, patient
         self.name = name
         # The time keeps the crops of two sessions apart.
-        self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._source = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         self.read = 0
         self._start = time.monotonic()
         self._capture = LatestPicture(address)
         try:
             if self._capture.wait(FIRST_FRAME_SECONDS) is None:
                 if not patient:
-                    raise UserError(explain_no_picture(address, self.name))
+                    raise UserError(_explain_no_picture(address, self.name))
                 self._reopen()
         except BaseException:
             self.close()
@@ -158,10 +153,8 @@ class LiveFrames:
             if self._capture.wait(STALL_SECONDS) is not None:
                 warn(f"{self.name} is back")
                 return
-        raise UserError(
-            f"{self.name} died after {count_of(self.read, 'frame')} and could not be "
-            "reopened"
-        )
+        read = count_of(self.read, "frame")
+        raise UserError(f"{self.name} died after {read} and could not be reopened")
 
     def close(self) -> None:
         """Stop reading and release the camera."""
@@ -169,19 +162,13 @@ class LiveFrames:
 
 
 class LatestPicture:
-    """The latest picture of a camera (by index) or stream (by address).
-
-    A thread reads it.
-    """
+    """The latest picture of a camera (by index) or stream (by address)."""
 
     def __init__(self, address: int | str):
         arguments = [address]
         if isinstance(address, str):  # which may not answer, or no longer
-            timeouts = {
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: int(1000 * FIRST_FRAME_SECONDS),
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC: int(1000 * STALL_SECONDS),
-            }
-            options = [number for pair in timeouts.items() for number in pair]
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * FIRST_FRAME_SECONDS)]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * STALL_SECONDS)]
             arguments += [cv2.CAP_FFMPEG, options]
         self._video = cv2.VideoCapture(*arguments)
         self._image = None
@@ -224,13 +211,11 @@ class LatestPicture:
         self._video.release()
 
 
-def explain_no_picture(address: int | str, name: str) -> str:
-    """Say that a camera or stream gives no picture, and the usual reasons."""
+def _explain_no_picture(address: int | str, name: str) -> str:
     if isinstance(address, str):
         return f"{name} gives no picture: is the address right, and does it answer?"
     return (
         f"camera {address} gives no picture: is it connected, not in use by another "
         "program, and may this program use it (on macOS: Settings, Privacy, Camera)? "
-        "Other cameras are --input 1, --input 2, ...; a video file or an address works "
-        "too"
+        "Other cameras are --input 1, 2, ...; a video file or an address works too"
     )

@@ -34,17 +34,16 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
-    """Open a file or folder that frames are written to.
+    """Open a file or folder that frames are written to, each file whole or not at all.
 
-    `kind` is that of the input: "image", "video", or "folder" for many of both. The
-    suffix of a file chooses its format. Files are put in place whole.
+    `kind` is that of the input: "image", "video", or "folder" for many of both.
     """
     if kind == "folder":
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise UserError(
-                f"--output {path}: the output of a folder is a folder; name one "
-                f"without {path.suffix}"
+            reason = (
+                f"the output of a folder is a folder; name one without {path.suffix}"
             )
+            raise UserError(f"--output {path}: {reason}")
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
     check_writable(path)
@@ -91,10 +90,7 @@ def folder(path: Path) -> Iterator[Output]:
 
 
 class FaceLog:
-    """A .csv or .jsonl file with a line for each face; `tail -f` can follow it.
-
-    Lines are appended whole. A file with other columns is a UserError.
-    """
+    """A .csv or .jsonl file that grows by whole lines; `tail -f` can follow it."""
 
     def __init__(self, path: Path, classes: list[str]):
         if path.suffix not in (".csv", ".jsonl"):
@@ -112,8 +108,8 @@ class FaceLog:
         *box, confidence = prediction.box
         shares = (confidence, *prediction.probabilities, prediction.score)
         numbers = [round(float(share), 6) for share in shares]
-        start = [frame.source, frame.number, round(frame.time, 3), prediction.track]
-        values = [*start, *box, *numbers, prediction.label]
+        values = [frame.source, frame.number, round(frame.time, 3), prediction.track]
+        values += [*box, *numbers, prediction.label]
         if self._is_csv:
             self._lines.add(to_csv(values))
         else:
@@ -134,16 +130,13 @@ def has_display() -> bool:
         return True
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
-    # An OpenCV without windows raises an error, which `window` explains.
-    code = "import contextlib, cv2\nwith contextlib.suppress(cv2.error):\n"
-    code += "    cv2.namedWindow('test')\n    cv2.destroyAllWindows()"
+    command = [sys.executable, "-c", "import cv2; cv2.namedWindow('test')"]
     try:
-        trial = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, timeout=DISPLAY_SECONDS
-        )
+        trial = subprocess.run(command, capture_output=True, timeout=DISPLAY_SECONDS)
     except subprocess.TimeoutExpired:
         return False
-    return trial.returncode == 0
+    # An OpenCV without windows does not abort but raises, which `window` explains.
+    return trial.returncode >= 0
 
 
 @contextmanager
@@ -152,10 +145,10 @@ def window(
 ) -> Iterator[Output]:
     """Open a window and yield an output that shows frames in it.
 
-    The output returns False once q or Esc was pressed or the window was closed; a
-    single image stays until then. A photograph of a folder stays a while, or until
-    another key is pressed. The codes of other keys are passed to the collector, whose
-    caption stands below the picture. If `paced`, frames are shown at their times.
+    It returns False once q or Esc was pressed or the window was closed; a single image
+    stays until then, a photograph of a folder for a while or until another key. Other
+    keys go to the collector, whose caption stands below the picture. If `paced`, frames
+    are shown at their times.
     """
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -175,10 +168,8 @@ def window(
         if frame.still:
             end = now + PHOTO_SECONDS
         while True:
-            if collector:
-                cv2.imshow(TITLE, with_caption(picture, collector.caption()))
-            else:
-                cv2.imshow(TITLE, picture)
+            caption = collector.caption() if collector else []
+            cv2.imshow(TITLE, with_caption(picture, caption) if caption else picture)
             left = round(1000 * (end - time.monotonic()))
             key = cv2.waitKey(50 if frame.still else max(1, min(left, 50)))
             if key & 0xFF in (ord("q"), ord("Q"), 27) or not is_window_open():

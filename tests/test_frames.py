@@ -274,7 +274,7 @@ def test_a_video_whose_picture_pauses_is_read_to_its_end(ending, tmp_path):
     assert frames[30].time - frames[29].time == pytest.approx(150, abs=0.1)
 
 
-def test_damage_near_the_end_loses_no_more_than_a_decoder_holds(tmp_path, capsys):
+def test_damage_near_the_end_loses_no_more_than_a_decoder_holds(tmp_path):
     """FFmpeg decodes a frame in each of at most 17 threads; an error loses them."""
     path = make_video(tmp_path / "a.flv", "-c:v", "libx264", "-g", 12)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
@@ -282,8 +282,18 @@ def test_damage_near_the_end_loses_no_more_than_a_decoder_holds(tmp_path, capsys
     expected = int(re.findall(r"frame=\s*(\d+)", counted)[-1])
     read = len(list(open_frames(str(path))))
     assert expected - 17 <= read <= expected
+
+
+def test_damage_in_the_middle_is_counted_in_one_line(tmp_path, capsys):
+    path = make_video(tmp_path / "a.avi", "-c:v", "mjpeg")
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 800] = bytes(800)
+    path.write_bytes(content)
+    read = len(list(open_frames(str(path))))
+    assert read > 40
     error = capsys.readouterr().err
-    assert f"a.flv: damaged: read {read} frames" in error
+    assert f"a.avi: damaged: read {read} frames" in error
     assert len(error.splitlines()) == 1
 
 
