@@ -79,7 +79,7 @@ def _open_address(address: str, skip: int, patient: bool) -> "FileFrames | LiveF
         try:
             video = opening.result()
         except UserError:
-            if not patient:  # it may be a stream that comes back
+            if not patient:  # else it may be a stream that comes back
                 raise
         else:
             if video.has_end():

@@ -7,7 +7,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
@@ -53,19 +53,16 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
             f"--output {path}: the output is one {kind}, so the name must end in one "
             f"of {' '.join(sorted(suffixes))}"
         )
-    return image_file(path) if kind == "image" else video_file(path)
+    if kind == "video":
+        return video_file(path)
+    return nullcontext(lambda frame: write_image(path, frame))
 
 
-@contextmanager
-def image_file(path: Path) -> Iterator[Output]:
-    """Yield an output that writes an image."""
-
-    def write(frame: Frame) -> bool:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
-        return True
-
-    yield write
+def write_image(path: Path, frame: Frame) -> bool:
+    """Write a frame as an image; an Output once the path is given."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
+    return True
 
 
 @contextmanager
@@ -76,14 +73,12 @@ def folder(path: Path) -> Iterator[Output]:
 
         def write_to_its_file(frame: Frame) -> bool:
             nonlocal source, write
+            if frame.still:
+                return write_image(path / f"{frame.source}.png", frame)
             if frame.source != source:
-                stack.close()  # the file of the previous source
+                stack.close()  # the video of the previous source
                 source = frame.source
-                if frame.still:
-                    file = image_file(path / f"{source}.png")
-                else:
-                    file = video_file(path / f"{source}.mp4")
-                write = stack.enter_context(file)
+                write = stack.enter_context(video_file(path / f"{source}.mp4"))
             return write(frame)
 
         yield write_to_its_file
@@ -97,8 +92,7 @@ class FaceLog:
             raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
         self._columns = ["source", "frame", "time", "track"]
         self._columns += ["left", "top", "right", "bottom", "confidence"]
-        self._columns += [f"p_{name}" for name in classes]
-        self._columns += ["score", "decision"]
+        self._columns += [*(f"p_{name}" for name in classes), "score", "decision"]
         self._is_csv = path.suffix == ".csv"
         check_writable(path)
         self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
