@@ -19,6 +19,7 @@ from pyimagesearch.frames import (
 )
 from pyimagesearch.live import open_frames
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -297,25 +298,17 @@ def test_damage_in_the_middle_is_counted_in_one_line(tmp_path, capsys):
     assert len(error.splitlines()) == 1
 
 
-def count_openings(path, monkeypatch):
-    """Return a list that grows whenever the file is opened."""
-    openings, open_path = [], Path.open
-
-    def note(opened, *arguments, **options):
-        if opened == path:
-            openings.append(opened)
-        return open_path(opened, *arguments, **options)
-
-    monkeypatch.setattr(Path, "open", note)
-    return openings
-
-
 def test_a_video_is_opened_once(carphone, monkeypatch):
-    openings = count_openings(carphone, monkeypatch)
+    opened, open_container = [], av.open
+    monkeypatch.setattr(
+        av,
+        "open",
+        lambda *a, **options: opened.append(a) or open_container(*a, **options),
+    )
     with closing(open_frames(str(carphone), skip=16)) as source:
         assert (source.kind, source.total) == ("video", 120)
         assert len(list(source)) == 7
-    assert len(openings) == 1
+    assert len(opened) == 1
 
 
 def test_an_image_is_decoded_once(tmp_path, monkeypatch):
