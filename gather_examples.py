@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> None:
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
+        kind = frames.kind  # waits for a file to be open, before a folder is made
         output = CropFolder(args.output, args.margin, detectors.name)
         if not frames.live:
             frames.files = output.name_sources(frames.files)
@@ -138,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
             f"{shown}: no face found in {count_of(counts['searched'], 'frame')}; "
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
-    if frames.kind == "folder" and (without := set(frames.files) - with_crop):
+    if kind == "folder" and (without := set(frames.files) - with_crop):
         listed = listing(sorted(without), 5)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
     print_next(args, source if frames.live or is_address(source) else None)

@@ -164,12 +164,6 @@ def run(args: argparse.Namespace) -> None:
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
         )
-        outputs = []
-        if args.output:
-            check_outside(args.output, args.input)
-            stack.enter_context(announced(args.output))
-            output = open_output(args.output, frames.kind)
-            outputs.append(stack.enter_context(output))
         network, labels = None, known
         if known.classes:
             info("loading liveness detector...")
@@ -179,6 +173,13 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
                 f"the classes are {', '.join(labels.classes)}"
             )
+        kind = frames.kind  # waits for a file to be open, which outputs need
+        outputs = []
+        if args.output:
+            check_outside(args.output, args.input)
+            stack.enter_context(announced(args.output))
+            output = open_output(args.output, kind)
+            outputs.append(stack.enter_context(output))
         log, collector = None, None
         if args.log:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
@@ -193,7 +194,7 @@ def run(args: argparse.Namespace) -> None:
                 frames.files = collector.name_sources(frames.files)
         if display:
             paced = collector is not None and not frames.live
-            output = window(frames.kind, collector, paced)
+            output = window(kind, collector, paced)
             outputs.append(stack.enter_context(output))
         elif not frames.live:
             reloader = None  # all frames of a file get the same network

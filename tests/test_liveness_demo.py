@@ -65,6 +65,16 @@ def test_a_video_comes_out_labelled(demo, videos, tmp_path):
     assert cv2.VideoCapture(str(out)).get(cv2.CAP_PROP_FPS) == pytest.approx(30, abs=1)
 
 
+def test_an_unreadable_video_is_one_line_before_any_output_is_made(demo, tmp_path):
+    (tmp_path / "text.mp4").write_text("I am no video")
+    outputs = ["-o", tmp_path / "out.mp4", "--log", tmp_path / "log.csv"]
+    status, _, error = demo(tmp_path / "text.mp4", *outputs, "--no-display")
+    assert status == 1
+    assert "text.mp4: neither an image nor a video that can be read" in error
+    assert len(error.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
+
+
 def test_an_image_comes_out_labelled(demo, group_photo, tmp_path):
     out = tmp_path / "out.png"
     status, text, _ = demo(group_photo, "--output", out, "--no-display")
@@ -594,6 +604,7 @@ def test_onnx_needs_neither_tensorflow_nor_scikit_learn(
         "import sys, liveness_demo\n"
         "status = liveness_demo.main(sys.argv[1:])\n"
         "heavy = {'tensorflow', 'keras', 'sklearn', 'scipy', 'matplotlib', 'tqdm'}\n"
+        "heavy.add('av')  # which reads and writes videos\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "raise SystemExit(status)\n"
     )

@@ -67,6 +67,8 @@ def test_an_image_is_written_without_loss(tmp_path):
     ("name", "kind", "reason"),
     [
         ("a.png", "video", "one video"),
+        ("a.avi", "video", r"a\.avi: .* must end in one of \.mkv \.mov \.mp4$"),
+        ("a.webm", "video", r"a\.webm: .* must end in one of \.mkv \.mov \.mp4$"),
         ("a.mp4", "image", "one image"),
         ("a", "video", r"\.mp4"),
     ],
