@@ -19,8 +19,8 @@ if __name__ == "__main__":
 
 import argparse
 import math
+import shlex
 import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -28,13 +28,28 @@ from typing import NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
-from pyimagesearch.console import count_of, info, positive_int, seed_int, warn
-from pyimagesearch.dataset import Dataset, digest_learnt, load_dataset
+from pyimagesearch.console import (
+    UserError,
+    count_of,
+    info,
+    positive_int,
+    seed_int,
+    warn,
+)
+from pyimagesearch.dataset import (
+    Dataset,
+    digest_crops,
+    digest_learnt,
+    load_dataset,
+    sources_of,
+)
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import export_onnx, save_model
+from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.models import classify, export_onnx, load_classifier, save_model
+from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
@@ -65,6 +80,15 @@ RECIPES = {
 }
 
 
+class Trained(NamedTuple):
+    """What a training gives."""
+
+    model: "keras.Model"  # noqa: F821
+    history: dict  # loss and accuracy by epoch
+    probabilities: np.ndarray  # (m, classes) float32, of the fold's test crops
+    finished: bool  # False if it was interrupted
+
+
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
@@ -82,10 +106,7 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
     """Build, compile and fit a network, as the tutorial does.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-
-    Returns the model, its history of loss and accuracy, (m, classes) float32
-    probabilities of `fold.test`, and whether the training was finished; None if it was
-    interrupted in the first epoch.
+    Returns what was trained; None if it was interrupted in the first epoch.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
@@ -124,7 +145,7 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
     probabilities = training.predict(model, unseen)
-    return model, history, probabilities, not control.interrupted
+    return Trained(model, history, probabilities, not control.interrupted)
 
 
 def count_steps(recipe: Recipe, fold: Fold) -> int:
@@ -152,8 +173,8 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     """Train and save the final network, then train those of the folds.
 
-    With one fold, they are the same. Returns the labels as saved, and what
-    `train_network` returned for the final network and for each fold.
+    With one fold, they are the same. Returns the labels as saved, the final network,
+    and that of each fold, None if it was interrupted in its first epoch.
     """
     from pyimagesearch import training
 
@@ -171,12 +192,11 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         final = next(results)
         if final is None:
             raise KeyboardInterrupt
-        model, history, _, finished = final
-        if not finished:
-            epochs = len(history["loss"])
+        if not final.finished:
+            epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
         # At once: whatever happens next, this network is not lost.
-        labels = save(model, dataset, first, args)
+        labels = save(final.model, dataset, first, args)
         return labels, final, list(results) if others else [final]
 
 
@@ -188,48 +208,132 @@ def run_training(args: argparse.Namespace) -> None:
     simulates = recipe.simulates and not args.no_simulate
     dataset = load_dataset(args.dataset, simulates=simulates)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    start = time.perf_counter()
     if simulates:
         dataset = add_recaptures(dataset, args.seed)
-    labels, final, trained = train_all(dataset, folds, recipe, args)
-    seconds = time.perf_counter() - start
-
-    from pyimagesearch.evaluation import evaluate_folds, report_unmeasured
-
-    results = [
-        (fold, result)
-        for fold, result in zip(folds, trained, strict=True)
-        if result and (result[-1] or result is final)  # finished, or all there is
+    labels, final, networks = train_all(dataset, folds, recipe, args)
+    done = [
+        (fold, network)
+        for fold, network in zip(folds, networks, strict=True)
+        if network and (network.finished or network is final)  # or all there is
     ]
-    missing = len(folds) - len(results)
-    interrupted = missing > 0 or not final[-1]
+    missing = len(folds) - len(done)
     if missing:
         warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
-    if not results:
+    if not done:
         raise KeyboardInterrupt
+    interrupted = missing > 0 or not final.finished
     made = dataset.recaptures
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
         "seed": args.seed,
         "interrupted": interrupted,
         "split": {"asked_for": args.split, "how": how},
-        "history": final[1],
+        "history": final.history,
         "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
-        "seconds": {"training": seconds},
     }
+    if args.report:
+        details |= describe(dataset, labels)
+    histories = [network.history for _, network in done]
     if len(folds[0].test):
-        evaluate_folds(results, dataset, labels, details, args)
+        measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
     else:
-        report_unmeasured(final[1], dataset, labels, details, args)
-    written = [args.model, args.le, args.export, args.plot, args.report]
-    info(f"wrote {', '.join(str(file) for file in written if file)}")
-    print_next(args)
+        measurement, scores = Measurement(), None
+        measurement.notes = ["nothing was measured, as there are only real faces"]
+    if missing:
+        note = "the training was interrupted: not all folds are in the figures"
+        measurement.notes.append(note)
+    publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def print_next(args: argparse.Namespace) -> None:
-    """Print the command that shows the network at work."""
+def measure_folds(
+    done: list[tuple[Fold, Trained]], dataset: Dataset, labels: Labels, how: str, args
+) -> tuple[Measurement, np.ndarray, Dataset]:
+    """Measure the networks of the folds; save the threshold in the final one's labels.
+
+    Returns the figures, and scores and labels of the crops that were held out.
+    """
+    info("evaluating network...")
+    notes = []
+    if len(done) > 1:
+        notes = [
+            f"the figures are those of {len(done)} networks, each on the fold that "
+            "it has not seen; the network that is saved has learnt all crops"
+        ]
+        info(notes[0])
+    tested = np.concatenate([fold.test for fold, _ in done])
+    order = np.argsort(tested)
+    rows = np.concatenate([network.probabilities for _, network in done])[order]
+    dataset = dataset._replace(crops=dataset.crops[:, :0])  # a subset would copy them
+    dataset = dataset.subset(tested[order])
+    measurement, scores = measure(rows, labels.classes, dataset, how=how)
+    measurement.notes = notes
+    # For --evaluate, which reports it on crops that it was not chosen on.
+    threshold = measurement.evaluation.frames.eer_threshold
+    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
+    return measurement, scores, dataset
+
+
+def run_evaluation(args: argparse.Namespace) -> None:
+    """Evaluate a trained network on all crops of a dataset."""
+    network, labels = load_classifier(args.model, args.le)
+    dataset = load_dataset(args.dataset, network.width, network.height, to_train=False)
+    if dataset.margin != labels.margin:
+        raise UserError(
+            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
+            f"{args.model} was trained with --margin {labels.margin:g}; gather again"
+        )
+    notes, learnt = [], set(labels.learnt or ())
+    digests, files = digest_crops(dataset.crops), dataset.fingerprints.tolist()
+    marks = zip(sources_of(dataset), digests, files, strict=True)
+    known = {source for source, *own in marks if not learnt.isdisjoint(own)}
+    if known:
+        notes = [
+            f"{args.dataset}: the network was trained on "
+            f"{count_of(len(known), 'source')} of it; the figures say nothing about "
+            "new people and new footage"
+        ]
+        warn(notes[0])
+    info("evaluating network...")
+    rows = classify(network.predict, dataset.crops)
+    measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
+    measurement.notes = notes
+    details = describe(dataset, labels) if args.report else {}
+    publish(measurement, scores, dataset, [], details, args)
+
+
+def publish(
+    measurement: Measurement,
+    scores: np.ndarray | None,
+    dataset: Dataset,
+    histories: list[dict],
+    details: dict,
+    args: argparse.Namespace,
+) -> None:
+    """Print the figures, draw the picture, write the report, and say what is next.
+
+    `scores`, (n,), are the probabilities of bona fide of the dataset's crops; None if
+    nothing was measured. `histories` are those of the networks that were trained.
+    """
+    written, picture = [], b""
+    if histories:
+        written = [args.model, args.le, args.export]
+    if scores is not None:
+        print(format_report(measurement))
+    if histories or scores is not None:
+        from pyimagesearch.plots import plot_report
+
+        picture = plot_report(args.plot, histories, scores, dataset, measurement)
+        written.append(args.plot)
+    if args.report:
+        command = shlex.join(["python", "train.py", *args.arguments])
+        names = {"command": command, "model": str(args.model)}
+        names["dataset"] = str(args.dataset)
+        write_report(args.report, measurement, names | details, picture)
+        written.append(args.report)
+    if written:
+        info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
 
@@ -285,12 +389,10 @@ def run(args: argparse.Namespace) -> None:
     for name in names[3:] if args.evaluate else names:
         if getattr(args, name):
             check_writable(getattr(args, name))
-    if not args.evaluate:
-        return run_training(args)
-    from pyimagesearch.evaluation import evaluate_files
-
-    evaluate_files(args)
-    print_next(args)
+    if args.evaluate:
+        run_evaluation(args)
+    else:
+        run_training(args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -192,3 +192,9 @@ def _parse(text: str, kind: type, low: float, high: float, expected: str):
 def count_of(number: int, noun: str) -> str:
     """Format a count: 1 frame, 2 frames."""
     return f"{number} {noun}" + "s" * (number != 1)
+
+
+def listing(texts: list[str], most: int) -> str:
+    """List texts, or the first of many: a, b, c and 4 more."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
