@@ -82,15 +82,14 @@ def learn_few(dataset: Dataset, may_learn, args: argparse.Namespace) -> list[Fol
 def measure(dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
     """Train one network; return its accuracy, ACER and EER on the test crops, in %."""
     outcome = train.train_network(dataset, fold, recipe, seed, bar, stop)
-    if outcome is None or not outcome[3]:
+    if outcome is None or not outcome.finished:
         raise KeyboardInterrupt
-    _, _, probabilities, _ = outcome
     classes = np.unique(dataset.labels).tolist()
-    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
+    scores = outcome.probabilities[:, classes.index(BONA_FIDE)].astype(float)
     labels, sources = dataset.labels[fold.test], dataset.sources[fold.test]
     accuracy = np.mean((scores >= THRESHOLD) == (labels == BONA_FIDE))
-    frames = evaluate(scores, labels, sources, THRESHOLD)["frames"]
-    return 100 * accuracy, 100 * frames["acer"], 100 * frames["eer"]
+    frames = evaluate(scores, labels, sources, THRESHOLD).frames
+    return 100 * accuracy, 100 * frames.acer, 100 * frames.eer
 
 
 def run(args: argparse.Namespace) -> None:

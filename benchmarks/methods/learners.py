@@ -53,7 +53,7 @@ class LivenessNet:
         fold = Fold(every, np.arange(0))
         recipe = train.RECIPES["steady"]
         job = dataset, fold, recipe, self._seed
-        model, *_ = train.train_network(*job, tqdm(disable=True), threading.Event())
+        model = train.train_network(*job, tqdm(disable=True), threading.Event()).model
         self._network = models.as_network(model)
         return self
 
