@@ -28,21 +28,8 @@ from typing import NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console
-from pyimagesearch.console import (
-    UserError,
-    count_of,
-    info,
-    positive_int,
-    seed_int,
-    warn,
-)
-from pyimagesearch.dataset import (
-    Dataset,
-    digest_crops,
-    digest_learnt,
-    load_dataset,
-    sources_of,
-)
+from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
@@ -232,7 +219,7 @@ def run_training(args: argparse.Namespace) -> None:
         "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
     }
     if args.report:
-        details |= describe(dataset, labels)
+        details |= describe(dataset, labels, args.dataset)
     histories = [network.history for _, network in done]
     if len(folds[0].test):
         measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
@@ -255,20 +242,19 @@ def measure_folds(
     Returns the figures, and scores and labels of the crops that were held out.
     """
     info("evaluating network...")
-    notes = []
+    note = (
+        f"the figures are those of {len(done)} networks, each on the fold that it has "
+        "not seen; the network that is saved has learnt all crops"
+    )
     if len(done) > 1:
-        notes = [
-            f"the figures are those of {len(done)} networks, each on the fold that "
-            "it has not seen; the network that is saved has learnt all crops"
-        ]
-        info(notes[0])
+        info(note)
     tested = np.concatenate([fold.test for fold, _ in done])
     order = np.argsort(tested)
     rows = np.concatenate([network.probabilities for _, network in done])[order]
     dataset = dataset._replace(crops=dataset.crops[:, :0])  # a subset would copy them
     dataset = dataset.subset(tested[order])
     measurement, scores = measure(rows, labels.classes, dataset, how=how)
-    measurement.notes = notes
+    measurement.notes = [note] if len(done) > 1 else []
     # For --evaluate, which reports it on crops that it was not chosen on.
     threshold = measurement.evaluation.frames.eer_threshold
     save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
@@ -284,22 +270,18 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
-    notes, learnt = [], set(labels.learnt or ())
-    digests, files = digest_crops(dataset.crops), dataset.fingerprints.tolist()
-    marks = zip(sources_of(dataset), digests, files, strict=True)
-    known = {source for source, *own in marks if not learnt.isdisjoint(own)}
+    known = count_learnt(dataset, labels.learnt or [])
+    note = (
+        f"{args.dataset}: the network was trained on {count_of(known, 'source')} of "
+        "it; the figures say nothing about new people and new footage"
+    )
     if known:
-        notes = [
-            f"{args.dataset}: the network was trained on "
-            f"{count_of(len(known), 'source')} of it; the figures say nothing about "
-            "new people and new footage"
-        ]
-        warn(notes[0])
+        warn(note)
     info("evaluating network...")
     rows = classify(network.predict, dataset.crops)
     measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
-    measurement.notes = notes
-    details = describe(dataset, labels) if args.report else {}
+    measurement.notes = [note] if known else []
+    details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 
 
@@ -316,9 +298,8 @@ def publish(
     `scores`, (n,), are the probabilities of bona fide of the dataset's crops; None if
     nothing was measured. `histories` are those of the networks that were trained.
     """
-    written, picture = [], b""
-    if histories:
-        written = [args.model, args.le, args.export]
+    written = [args.model, args.le, args.export] if histories else []
+    picture = b""
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
@@ -328,9 +309,8 @@ def publish(
         written.append(args.plot)
     if args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
-        names = {"command": command, "model": str(args.model)}
-        names["dataset"] = str(args.dataset)
-        write_report(args.report, measurement, names | details, picture)
+        made = {"command": command, "model": str(args.model), **details}
+        write_report(args.report, measurement, made, picture)
         written.append(args.report)
     if written:
         info(f"wrote {', '.join(str(file) for file in written if file)}")
@@ -344,7 +324,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     file = {"type": console.path, "metavar": "FILE"}
-    number = {"type": positive_int, "metavar": "N"}
+    number = {"type": console.positive_int, "metavar": "N"}
     folder = {"type": console.path, "metavar": "FOLDER", "default": Path("dataset")}
     what = "folder with a folder of crops for each class (default: %(default)s)"
     add("-d", "--dataset", **folder, help=what)
@@ -365,7 +345,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what += f"batches or more; {tutorial.epochs} with --recipe tutorial)"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
-    add("--seed", type=seed_int, metavar="N", help=what)
+    add("--seed", type=console.seed_int, metavar="N", help=what)
     what = "learn no simulated recaptures of the real faces as attacks"
     add("--no-simulate", action="store_true", default=None, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"

@@ -244,14 +244,10 @@ def evaluate(
     wrong = (scores >= threshold) != (labels == BONA_FIDE)
     errors = np.bincount(index, weights=wrong)
     presentations = [
-        Presentation(
-            errors=int(errors[number]),
-            n=int(counts[number]),
-            source=str(sources[crop]),
-            label=str(labels[crop]),
-            mean_score=float(means[number]),
+        Presentation(int(error), int(n), str(sources[crop]), str(labels[crop]), score)
+        for crop, error, n, score in zip(
+            first, errors, counts, means.tolist(), strict=True
         )
-        for number, crop in enumerate(first)
     ]
     by_presentation = compute_figures(means, labels[first], threshold)
     by_frame = compute_figures(scores, labels, threshold)

@@ -4,11 +4,9 @@ The text is printed and kept short; the HTML says everything, with the picture i
 """
 
 import base64
-import hashlib
 import html
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import count_of, listing
-from pyimagesearch.dataset import Dataset, sources_of
+from pyimagesearch.dataset import Dataset, digest_dataset, list_files
 from pyimagesearch.files import atomic_write
 from pyimagesearch.labels import Labels
 from pyimagesearch.metrics import (
@@ -35,7 +33,6 @@ from pyimagesearch.metrics import (
 from pyimagesearch.names import BONA_FIDE
 
 import cv2
-import numpy as np
 
 KINDS_PRINTED = 4
 PACKAGES = "numpy", "tensorflow", "keras", "scikit-learn"
@@ -65,23 +62,8 @@ class Section(NamedTuple):
     printed: int = 0  # rows in the text; 0 leaves the section to the HTML
 
 
-def describe(dataset: Dataset, labels: Labels) -> dict:
+def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
     """Say what is needed to measure a dataset again, ready for JSON."""
-    content = hashlib.sha256(np.ascontiguousarray(dataset.crops))  # tobytes() copies
-    content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
-    keys = sources_of(dataset)
-    fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
-    crops, searches = Counter(keys), dataset.searches
-    files = [
-        {
-            "label": key[0],
-            "source": key[1],
-            "crops": crops[key],
-            "fingerprint": fingerprints.get(key, ""),
-            "search": searches[key]._asdict() if key in searches else None,
-        }
-        for key in sorted(crops.keys() | searches.keys())
-    ]
     versions = {"python": sys.version.split()[0], "opencv": cv2.__version__}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):  # such as keras beside tensorflow-cpu
@@ -91,8 +73,9 @@ def describe(dataset: Dataset, labels: Labels) -> dict:
         "model_sha256": labels.model_sha256,
         "margin": labels.margin,
         "detector": labels.detector,
-        "dataset_sha256": content.hexdigest(),
-        "files": files,
+        "dataset": str(folder),
+        "dataset_sha256": digest_dataset(dataset),
+        "files": list_files(dataset),
         "versions": versions,
     }
 
