@@ -38,6 +38,7 @@ from pyimagesearch.metrics import Measurement, measure
 from pyimagesearch.models import classify, export_onnx, load_classifier, save_model
 from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
+from pyimagesearch.untested import list_untested
 
 import numpy as np
 
@@ -253,7 +254,8 @@ def measure_folds(
     rows = np.concatenate([network.probabilities for _, network in done])[order]
     dataset = dataset._replace(crops=dataset.crops[:, :0])  # a subset would copy them
     dataset = dataset.subset(tested[order])
-    measurement, scores = measure(rows, labels.classes, dataset, how=how)
+    measurement, scores = measure(rows, labels.classes, dataset)
+    measurement.not_tested = list_untested(measurement, dataset, how)
     measurement.notes = [note] if len(done) > 1 else []
     # For --evaluate, which reports it on crops that it was not chosen on.
     threshold = measurement.evaluation.frames.eer_threshold
@@ -281,6 +283,8 @@ def run_evaluation(args: argparse.Namespace) -> None:
     rows = classify(network.predict, dataset.crops)
     measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
     measurement.notes = [note] if known else []
+    if scores is not None:
+        measurement.not_tested = list_untested(measurement, dataset, how="")
     details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 

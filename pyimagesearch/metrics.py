@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from pyimagesearch.console import listing, warn
+from pyimagesearch.console import warn
 from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE, persons_of
@@ -34,14 +34,6 @@ LIMITS = 10, 5, 1  # percent of attacks that may pass at an operating point
 TRIALS_FOR_RATE = 20  # of fewer, one error is more than 5 %: a rate says too little
 SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
 BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
-LISTED = 5  # names in one line
-# What a way of splitting says nothing of.
-SPLITS = {
-    "crops at random": "new videos: crops were held out at random, so frames of one "
-    "video were learnt and measured, and the figures measure memory",
-    "blocks of frames": "new videos: the figures are of other parts of videos that "
-    "were learnt, and optimistic",
-}
 
 
 @dataclass
@@ -300,13 +292,12 @@ def measure(
     classes: list[str],
     dataset: Dataset,
     threshold: float | None = None,
-    how: str = "",
 ) -> tuple[Measurement, np.ndarray | None]:
     """Compute all figures of n crops from their probabilities, (n, classes).
 
-    `threshold`, that of the training, is used beside THRESHOLD; `how` says how a
-    training's dataset was split. Returns the figures, and the probability of bona fide
-    of each crop, (n,), or None if the network does not know real faces.
+    `threshold`, that of the training, is used beside THRESHOLD. Returns the figures,
+    and the probability of bona fide of each crop, (n,), or None if the network does not
+    know real faces.
     """
     from sklearn.metrics import classification_report
 
@@ -331,7 +322,6 @@ def measure(
     persons = persons_of(truth, dataset.sources, dataset.frames)
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)
-    measurement.not_tested = list_untested(measurement, dataset, how)
     return measurement, scores
 
 
@@ -362,44 +352,3 @@ def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
         rates = Rate(silent, len(known)), Rate(faceless, searched)
         counts[label] = NonResponse(*rates, len(searches) - len(known))
     return counts
-
-
-def list_untested(measurement: Measurement, dataset: Dataset, how: str) -> list[str]:
-    """List what a dataset gives no evidence of, from the other figures."""
-    presentations = measurement.evaluation.presentations
-    counts = {BONA_FIDE: presentations.bpcer.n}
-    counts |= {name: rate.n for name, rate in presentations.apcer.items()}
-    silent = {
-        name: own.presentations.errors for name, own in measurement.non_response.items()
-    }
-    alone = [
-        name or "no name"
-        for name, own in measurement.by_person.items()
-        if BONA_FIDE not in own or len(own) == 1
-    ]
-    sizes = []
-    for size in BANDS[1:]:
-        own = measurement.by_size.get(size, {})
-        few = {name: own[name].n if name in own else 0 for name in counts}
-        few = [f"{n} of {name}" for name, n in few.items() if n < TRIALS_FOR_RATE]
-        if few:
-            sizes.append(f"{size} ({listing(few, LISTED) if own else 'none'})")
-    names = {}  # of each file
-    for key, file in zip(sources_of(dataset), dataset.fingerprints, strict=True):
-        if file:
-            names.setdefault(file, {})["/".join(key)] = None
-    texts = {
-        "more than one presentation of": [k for k, n in counts.items() if n == 1],
-        "presentations in which no face was found:": [
-            f"{n} of {name}" for name, n in silent.items() if n
-        ],
-        "persons both as real and as attack:": alone if len(counts) > 1 else [],
-        f"face sizes with fewer than {TRIALS_FOR_RATE} crops, pixels:": sizes,
-        "as many presentations as there are names:": [
-            " = ".join(own) for own in names.values() if len(own) > 1
-        ],
-    }
-    gaps = [SPLITS[how]] if how in SPLITS else []
-    if len(measurement.by_person) == 1:
-        gaps.append("more than one person, as far as the names of files say")
-    return gaps + [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]

@@ -21,7 +21,6 @@ from pyimagesearch.files import atomic_write
 from pyimagesearch.labels import Labels
 from pyimagesearch.metrics import (
     LIMITS,
-    LISTED,
     TRIALS_FOR_RATE,
     Evaluation,
     Figures,
@@ -219,7 +218,7 @@ def thresholds_section(measurement: Measurement) -> Section:
         ]
         if lacking:
             text = f"needs {need} presentations of each kind of attack"
-            notes.append(f"{name}: {text}, {listing(lacking, LISTED)}")
+            notes.append(f"{name}: {text}, {listing(lacking, KINDS_PRINTED)}")
         elif name not in figures.operating_points:
             notes.append(f"{name}: reached at no threshold")
     if points:
