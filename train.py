@@ -227,7 +227,7 @@ def run_training(args: argparse.Namespace) -> None:
     else:
         measurement, scores = Measurement(), None
         measurement.notes = ["nothing was measured, as there are only real faces"]
-    if missing:
+    if interrupted:
         note = "the training was interrupted: not all folds are in the figures"
         measurement.notes.append(note)
     publish(measurement, scores, dataset, histories, details, args)
@@ -235,12 +235,10 @@ def run_training(args: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def measure_folds(
-    done: list[tuple[Fold, Trained]], dataset: Dataset, labels: Labels, how: str, args
-) -> tuple[Measurement, np.ndarray, Dataset]:
+def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
     """Measure the networks of the folds; save the threshold in the final one's labels.
 
-    Returns the figures, and scores and labels of the crops that were held out.
+    Returns the figures, and scores and dataset of the crops that were held out.
     """
     info("evaluating network...")
     note = (
@@ -289,14 +287,7 @@ def run_evaluation(args: argparse.Namespace) -> None:
     publish(measurement, scores, dataset, [], details, args)
 
 
-def publish(
-    measurement: Measurement,
-    scores: np.ndarray | None,
-    dataset: Dataset,
-    histories: list[dict],
-    details: dict,
-    args: argparse.Namespace,
-) -> None:
+def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next.
 
     `scores`, (n,), are the probabilities of bona fide of the dataset's crops; None if

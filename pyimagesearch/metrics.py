@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from pyimagesearch.console import warn
+from pyimagesearch.console import percent, warn
 from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE, persons_of
@@ -132,16 +132,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     center = (share + shrink / 2) / (1 + shrink)
     spread = share * (1 - share) * shrink + shrink * shrink / 4
     half = math.sqrt(spread) / (1 + shrink)
-    # Without rounding at the ends.
     return center - half if share > 0 else 0.0, center + half if share < 1 else 1.0
-
-
-def percent(share: float) -> str:
-    """Format a share with a decimal, or as many as tell it from 0 and 100 %."""
-    decimals, margin = 1, 100 * min(share, 1 - share)
-    if margin > 0:
-        decimals = max(decimals, -math.floor(math.log10(margin)))
-    return f"{share:.{decimals}%}"
 
 
 def apcer(attack_scores: np.ndarray, threshold: float) -> Rate:
@@ -168,13 +159,9 @@ def equal_error(
     thresholds = np.concatenate([(edges[1:] + edges[:-1]) / 2, scores, [THRESHOLD]])
     passing = _share_from(attack_scores, thresholds)
     rejected = 1 - _share_from(bona_fide_scores, thresholds)
-    best = np.lexsort(
-        (
-            abs(thresholds - THRESHOLD),
-            passing + rejected,
-            np.round(abs(passing - rejected), 12),
-        )
-    )[0]
+    difference = np.round(abs(passing - rejected), 12)
+    distance = abs(thresholds - THRESHOLD)
+    best = np.lexsort((distance, passing + rejected, difference))[0]
     rate = float(passing[best] + rejected[best]) / 2
     return rate, shorten_threshold(float(thresholds[best]), scores)
 
@@ -235,12 +222,9 @@ def evaluate(
     means = np.bincount(index, weights=scores) / counts
     wrong = (scores >= threshold) != (labels == BONA_FIDE)
     errors = np.bincount(index, weights=wrong)
-    presentations = [
-        Presentation(int(error), int(n), str(sources[crop]), str(labels[crop]), score)
-        for crop, error, n, score in zip(
-            first, errors, counts, means.tolist(), strict=True
-        )
-    ]
+    names = sources[first].tolist(), labels[first].tolist()
+    rows = zip(errors.tolist(), counts.tolist(), *names, means.tolist(), strict=True)
+    presentations = [Presentation(int(error), *row) for error, *row in rows]
     by_presentation = compute_figures(means, labels[first], threshold)
     by_frame = compute_figures(scores, labels, threshold)
     return Evaluation(threshold, by_presentation, by_frame, presentations)
@@ -288,16 +272,12 @@ def worst_of(instruments: dict[str, Rate]) -> str:
 
 
 def measure(
-    probabilities: np.ndarray,
-    classes: list[str],
-    dataset: Dataset,
-    threshold: float | None = None,
+    probabilities: np.ndarray, classes: list[str], dataset: Dataset, threshold=None
 ) -> tuple[Measurement, np.ndarray | None]:
     """Compute all figures of n crops from their probabilities, (n, classes).
 
     `threshold`, that of the training, is used beside THRESHOLD. Returns the figures,
-    and the probability of bona fide of each crop, (n,), or None if the network does not
-    know real faces.
+    and the probability of bona fide of each crop, (n,); None without a class for it.
     """
     from sklearn.metrics import classification_report
 
@@ -317,8 +297,8 @@ def measure(
         measurement.evaluation_at_development_threshold = at_own
     wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
     bands = np.searchsorted(SIZES, dataset.sizes, side="right")
-    by_band = count_errors(wrong, truth, bands)
-    measurement.by_size = {BANDS[band]: own for band, own in by_band.items()}
+    rates = count_errors(wrong, truth, bands)
+    measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
     persons = persons_of(truth, dataset.sources, dataset.frames)
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import count_of, listing
+from pyimagesearch.console import listing, percent
 from pyimagesearch.dataset import Dataset, digest_dataset, list_files
 from pyimagesearch.files import atomic_write
 from pyimagesearch.labels import Labels
@@ -27,7 +27,6 @@ from pyimagesearch.metrics import (
     Measurement,
     NonResponse,
     Rate,
-    percent,
 )
 from pyimagesearch.names import BONA_FIDE
 
@@ -42,6 +41,7 @@ QUESTIONS = (
     ["Who are the persons: age, sex, skin colour, glasses, beards, make-up?"],
     ["Was footage chosen or left out after somebody had seen figures?"],
 )
+UNKNOWN = "what files cannot tell: cameras, days, light, devices, who the persons are"
 STYLE = """
 body { font: 15px/1.5 sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse } img { max-width: 100% }
@@ -152,19 +152,15 @@ def measured_sections(measurement: Measurement) -> list[Section]:
     thresholds = thresholds_section(measurement)
     if few:
         thresholds = thresholds._replace(printed=0)
-    gaps = [[gap] for gap in measurement.not_tested]
-    unknown = (
-        "what files cannot tell: cameras, days, light, devices, who the persons are"
-    )
-    by_person = measurement.by_person
+    persons, gaps = measurement.by_person, [[gap] for gap in measurement.not_tested]
     return [
         presentations_section(measurement),
         thresholds,
         frames_section(frames, few),
         groups_section("frames by size of the face, pixels", sizes, len(sizes)),
         sources_section(measurement.evaluation),
-        groups_section("frames by person, as files are named", by_person),
-        Section("not tested", [], gaps, [unknown], len(gaps)),
+        groups_section("frames by person, as files are named", persons),
+        Section("not tested", [], gaps, [UNKNOWN], len(gaps)),
     ]
 
 
@@ -280,17 +276,12 @@ def sources_section(evaluation: Evaluation) -> Section:
 
 def made_section(made: dict) -> Section:
     """List what is needed to make the report again."""
-    rows, counts = [], {}
+    rows = []
     for key, value in made.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {own}" for name, own in value.items())
         if value is not None and key not in ("files", "history"):
             rows.append([key, str(value)])
-    for file in made["files"]:
-        counts.setdefault(file["label"], []).append(file["crops"])
-    for label, own in counts.items():
-        text = count_of(len(own), "presentation")
-        rows.append([label, f"{count_of(sum(own), 'crop')} of {text}"])
     return Section("what this was made of", [], rows)
 
 

@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from pyimagesearch.console import percent
 from pyimagesearch.metrics import (
     TRIALS_FOR_RATE,
     Measurement,
@@ -10,7 +11,6 @@ from pyimagesearch.metrics import (
     apcer,
     bpcer,
     measure,
-    percent,
 )
 from pyimagesearch.report import (
     QUESTIONS,
@@ -313,7 +313,6 @@ def test_the_page_says_everything_and_needs_no_other_file(tmp_path):
         "5 of 8",
         "APCER  <i>fake",
         "YuNet 320, above 0.7",
-        "3 crops of 1 presentation",
         "python train.py --evaluate",
         "v149",
         *(question for (question,) in QUESTIONS),
