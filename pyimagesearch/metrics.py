@@ -119,9 +119,8 @@ class Measurement:
     classification_report: dict | None = None  # scikit-learn's
     evaluation: Evaluation | None = None
     evaluation_at_development_threshold: Evaluation | None = None
-    # Rates of crops by group and class.
-    by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)
-    by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)
+    by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
+    by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
     not_tested: list[str] = field(default_factory=list)
 
@@ -172,8 +171,7 @@ def threshold_at_apcer(
     """Find the threshold of the smallest BPCER at which few attacks of each kind pass.
 
     `attacks` has the scores of each kind, of which at most the share `limit` may pass.
-    The threshold has few decimals. It is None if a kind has too few attacks to tell,
-    fewer than 1 / limit, or if more of them pass at any threshold.
+    None if a kind has fewer than 1 / limit attacks, or if more pass at any threshold.
     """
     if min(map(len, attacks.values())) < 1 / limit - 1e-9:
         return None
@@ -234,6 +232,8 @@ def compute_figures(
     scores: np.ndarray, labels: np.ndarray, threshold: float
 ) -> Figures:
     """Compute the error rates of n trials, as `evaluate` does."""
+    import sklearn.metrics  # takes a second
+
     is_attack = labels != BONA_FIDE
     names = np.unique(labels[is_attack]).tolist()
     attacks = {name: scores[labels == name] for name in names}
@@ -241,7 +241,7 @@ def compute_figures(
     passing = {name: apcer(own, threshold) for name, own in attacks.items()}
     figures = Figures(bpcer(bona_fides, threshold), passing)
     if attacks:
-        figures.worst_instrument = worst_of(passing)
+        figures.worst_instrument = _worst(passing)
     if not attacks or not len(bona_fides):
         return figures
     worst = passing[figures.worst_instrument]
@@ -249,10 +249,8 @@ def compute_figures(
     equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
     figures.eer_instrument = max(equal, key=lambda name: equal[name][0])
     figures.eer, figures.eer_threshold = equal[figures.eer_instrument]
-    from sklearn.metrics import roc_auc_score  # takes a second
-
-    # Rounding may take it beyond 1.
-    figures.auc = min(1.0, float(roc_auc_score(~is_attack, scores)))
+    auc = float(sklearn.metrics.roc_auc_score(~is_attack, scores))
+    figures.auc = min(1.0, auc)  # rounding may take it beyond 1
     points = {"chosen beforehand": threshold, "equal error": figures.eer_threshold}
     for limit in LIMITS:
         at = threshold_at_apcer(attacks, bona_fides, limit / 100)
@@ -260,14 +258,13 @@ def compute_figures(
             points[f"APCER at most {limit} %"] = at
     for point, at in points.items():
         passing = {name: apcer(own, at) for name, own in attacks.items()}
-        worst = worst_of(passing)
+        worst = _worst(passing)
         costs = passing[worst], bpcer(bona_fides, at)
         figures.operating_points[point] = OperatingPoint(at, worst, *costs)
     return figures
 
 
-def worst_of(instruments: dict[str, Rate]) -> str:
-    """Return the instrument with the highest APCER."""
+def _worst(instruments: dict[str, Rate]) -> str:
     return max(instruments, key=lambda name: instruments[name].rate)
 
 
