@@ -14,8 +14,8 @@ evaluates a trained network on all crops of a dataset.
 
 import argparse
 import math
+import shlex
 import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,23 @@ from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
-from pyimagesearch.console import count_of, info, warn
-from pyimagesearch.dataset import Dataset, digest_learnt, load_dataset
+from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import as_network, classify, export_onnx, save_model
+from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.models import (
+    as_network,
+    classify,
+    export_onnx,
+    load_classifier,
+    save_model,
+)
+from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
+from pyimagesearch.untested import list_untested
 
 import numpy as np
 
@@ -60,6 +69,15 @@ RECIPES = {
 }
 
 
+class Trained(NamedTuple):
+    """What a training gives."""
+
+    model: Any  # of Keras
+    history: dict[str, list]  # loss and accuracy of each epoch
+    probabilities: np.ndarray  # (m, classes) float32, of the fold's test crops
+    finished: bool  # False if it was interrupted
+
+
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
@@ -73,22 +91,13 @@ def callbacks(validates: bool) -> list:
     return []
 
 
-class Trained(NamedTuple):
-    """A network that `train_network` has trained."""
-
-    model: Any  # of Keras
-    history: dict[str, list]  # loss and accuracy of each epoch
-    probabilities: np.ndarray  # (m, classes) float32, of the fold's held-out crops
-    finished: bool  # not interrupted
-
-
 def train_network(
     dataset: Dataset, fold: Fold, recipe: Recipe, seed: int, bar, stop
 ) -> Trained | None:
     """Build, compile and fit a network, as the tutorial does.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-    One that was interrupted in the first epoch is None.
+    Returns what was trained; None if it was interrupted in the first epoch.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
@@ -154,8 +163,8 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     """Train and save the final network, then train those of the folds.
 
-    With one fold, they are the same. Returns the labels as saved, and what
-    `train_network` returned for the final network and for each fold.
+    With one fold, they are the same. Returns the labels as saved, the final network,
+    and that of each fold, None if it was interrupted in its first epoch.
     """
     from pyimagesearch import training
 
@@ -189,25 +198,20 @@ def run_training(args: argparse.Namespace) -> None:
     simulates = recipe.simulates and not args.no_simulate
     dataset = load_dataset(args.dataset, simulates=simulates)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    start = time.perf_counter()
     if simulates:
         dataset = add_recaptures(dataset, args.seed)
-    labels, final, trained = train_all(dataset, folds, recipe, args)
-    seconds = time.perf_counter() - start
-
-    from pyimagesearch.evaluation import evaluate_folds, report_unmeasured
-
-    results = [
-        (fold, result)
-        for fold, result in zip(folds, trained, strict=True)
-        if result and (result.finished or result is final)  # or all there is
+    labels, final, networks = train_all(dataset, folds, recipe, args)
+    done = [
+        (fold, network)
+        for fold, network in zip(folds, networks, strict=True)
+        if network and (network.finished or network is final)  # or all there is
     ]
-    missing = len(folds) - len(results)
-    interrupted = missing > 0 or not final.finished
+    missing = len(folds) - len(done)
     if missing:
         warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
-    if not results:
+    if not done:
         raise KeyboardInterrupt
+    interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
         "seed": args.seed,
@@ -215,21 +219,97 @@ def run_training(args: argparse.Namespace) -> None:
         "split": {"asked_for": args.split, "how": how},
         "history": final.history,
         "recaptures": len(dataset.recaptures),
-        "seconds": {"training": seconds},
     }
+    if args.report:
+        details |= describe(dataset, labels, args.dataset)
+    histories = [network.history for _, network in done]
     if len(folds[0].test):
-        evaluate_folds(results, dataset, labels, details, args)
+        measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
     else:
-        report_unmeasured(final.history, dataset, labels, details, args)
-    written = [args.model, args.le, args.export, args.plot, args.report]
-    info(f"wrote {', '.join(str(file) for file in written if file)}")
-    print_next(args)
+        measurement, scores = Measurement(), None
+        measurement.notes = ["nothing was measured, as there are only real faces"]
+    if interrupted:
+        note = "the training was interrupted: not all folds are in the figures"
+        measurement.notes.append(note)
+    publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def print_next(args: argparse.Namespace) -> None:
-    """Print the command that shows the network at work."""
+def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
+    """Measure the networks of the folds; save the threshold in the final one's labels.
+
+    Returns the figures, and scores and dataset of the crops that were held out.
+    """
+    info("evaluating network...")
+    note = (
+        f"the figures are those of {len(done)} networks, each on the fold that it has "
+        "not seen; the network that is saved has learnt all crops"
+    )
+    if len(done) > 1:
+        info(note)
+    tested = np.concatenate([fold.test for fold, _ in done])
+    order = np.argsort(tested)
+    rows = np.concatenate([network.probabilities for _, network in done])[order]
+    dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
+    dataset = dataset.subset(tested[order])
+    measurement, scores = measure(rows, labels.classes, dataset)
+    measurement.not_tested = list_untested(measurement, dataset, how)
+    measurement.notes = [note] if len(done) > 1 else []
+    # For --evaluate, which reports it on crops that it was not chosen on.
+    threshold = measurement.evaluation.frames.eer_threshold
+    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
+    return measurement, scores, dataset
+
+
+def run_evaluation(args: argparse.Namespace) -> None:
+    """Evaluate a trained network on all crops of a dataset."""
+    network, labels = load_classifier(args.model, args.le)
+    dataset = load_dataset(args.dataset, network.width, network.height, to_train=False)
+    if dataset.margin != labels.margin:
+        raise UserError(
+            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
+            f"{args.model} was trained with --margin {labels.margin:g}; gather again"
+        )
+    known = count_learnt(dataset, labels.learnt or [])
+    note = (
+        f"{args.dataset}: the network was trained on {count_of(known, 'source')} of "
+        "it; the figures say nothing about new people and new footage"
+    )
+    if known:
+        warn(note)
+    info("evaluating network...")
+    rows = classify(network.predict, dataset.crops)
+    measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
+    measurement.notes = [note] if known else []
+    if scores is not None:
+        measurement.not_tested = list_untested(measurement, dataset, how="")
+    details = describe(dataset, labels, args.dataset) if args.report else {}
+    publish(measurement, scores, dataset, [], details, args)
+
+
+def publish(measurement, scores, dataset, histories, details, args) -> None:
+    """Print the figures, draw the picture, write the report, and say what is next.
+
+    `scores`, (n,), are the probabilities of bona fide of the dataset's crops; None if
+    nothing was measured. `histories` are those of the networks that were trained.
+    """
+    written = [args.model, args.le, args.export] if histories else []
+    picture = b""
+    if scores is not None:
+        print(format_report(measurement))
+    if histories or scores is not None:
+        from pyimagesearch.plots import plot_report
+
+        picture = plot_report(args.plot, histories, scores, dataset, measurement)
+        written.append(args.plot)
+    if args.report:
+        command = shlex.join(["python", "train.py", *args.arguments])
+        made = {"command": command, "model": str(args.model), **details}
+        write_report(args.report, measurement, made, picture)
+        written.append(args.report)
+    if written:
+        info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
 
@@ -285,12 +365,10 @@ def run(args: argparse.Namespace) -> None:
     for name in names[3:] if args.evaluate else names:
         if getattr(args, name):
             check_writable(getattr(args, name))
-    if not args.evaluate:
-        return run_training(args)
-    from pyimagesearch.evaluation import evaluate_files
-
-    evaluate_files(args)
-    print_next(args)
+    if args.evaluate:
+        run_evaluation(args)
+    else:
+        run_training(args)
 
 
 def main(argv: list[str] | None = None) -> int:

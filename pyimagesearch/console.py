@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -124,6 +125,14 @@ def count_of(number: int, noun: str) -> str:
 
 
 def listing(texts: Sequence[str], most: int) -> str:
-    """List texts, or the first of many and how many more there are."""
+    """List texts, or the first of many: a, b, c and 4 more."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+def percent(share: float) -> str:
+    """Format a share with a decimal, or as many as tell it from 0 and 100 %."""
+    decimals, margin = 1, 100 * min(share, 1 - share)
+    if margin > 0:
+        decimals = max(decimals, -math.floor(math.log10(margin)))
+    return f"{share:.{decimals}%}"

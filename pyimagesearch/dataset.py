@@ -214,6 +214,37 @@ def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
     return [hashlib.sha256(crop.tobytes()).hexdigest()[:12] for crop in crops]
 
 
+def digest_dataset(dataset: Dataset) -> str:
+    """Return the SHA-256 of crops and labels."""
+    content = hashlib.sha256(np.ascontiguousarray(dataset.crops))  # tobytes() copies
+    content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
+    return content.hexdigest()
+
+
+def list_files(dataset: Dataset) -> list[dict]:
+    """Say of each source what is known of its file, ready for JSON."""
+    keys = sources_of(dataset)
+    fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
+    crops, searches = Counter(keys), dataset.searches
+    return [
+        {
+            "label": key[0],
+            "source": key[1],
+            "crops": crops[key],
+            "fingerprint": fingerprints.get(key, ""),
+            "search": searches[key]._asdict() if key in searches else None,
+        }
+        for key in sorted(crops.keys() | searches.keys())
+    ]
+
+
+def count_learnt(dataset: Dataset, learnt: list[str]) -> int:
+    """Count the sources of which a training has learnt, as `digest_learnt` says."""
+    known, files = set(learnt), dataset.fingerprints.tolist()
+    marks = zip(sources_of(dataset), digest_crops(dataset.crops), files, strict=True)
+    return len({source for source, *own in marks if not known.isdisjoint(own)})
+
+
 def digest_learnt(dataset: Dataset, learnt: np.ndarray) -> list[str]:
     """Return fingerprints of the files of crops, (m,) int, and digests of the crops."""
     spread = learnt[:: math.ceil(len(learnt) / MOST_DIGESTS)]

@@ -71,8 +71,8 @@ def compute_figures(scores: np.ndarray, samples: Samples) -> dict[str, float]:
     for name in sorted(set(samples.labels) - {BONA_FIDE}):
         rate, _ = equal_error(scores[samples.labels == name], real)
         figures[f"EER, {name}"] = 100 * rate
-    frames = evaluate(scores, samples.labels, samples.sources, THRESHOLD)["frames"]
-    return figures | {"ACER at 0.5": 100 * frames["acer"], "AUC": 100 * frames["auc"]}
+    frames = evaluate(scores, samples.labels, samples.sources, THRESHOLD).frames
+    return figures | {"ACER at 0.5": 100 * frames.acer, "AUC": 100 * frames.auc}
 
 
 def compare(

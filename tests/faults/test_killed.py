@@ -89,7 +89,7 @@ def test_saving_killed_at_any_moment_leaves_the_old_file_or_the_new(tmp_path):
 TRAININGS = """
 import os, sys
 import train
-from pyimagesearch import evaluation, models, plots, training
+from pyimagesearch import models, plots, training
 import tf2onnx
 for _ in sys.stdin:
     child = os.fork()
