@@ -168,15 +168,15 @@ def test_a_video_at_an_address_is_read_like_a_file(name, web):
     assert frames[1].time == pytest.approx(39 / 25, abs=0.01)
 
 
-def test_a_recording_at_an_address_is_opened_once(web, carphone, monkeypatch):
+def test_a_recording_at_an_address_is_opened_once(web, monkeypatch):
     opened, open_container = [], av.open
     monkeypatch.setattr(
         av,
         "open",
         lambda *a, **options: opened.append(a) or open_container(*a, **options),
     )
-    (web[0] / "clip.mp4").write_bytes(carphone.read_bytes())
-    assert len(list(open_frames(f"{web[1]}/clip.mp4", skip=60))) == 2
+    make_video(web[0] / "clip.mp4")
+    assert len(list(open_frames(f"{web[1]}/clip.mp4", skip=20))) == 2
     assert len(opened) == 1
 
 

@@ -163,7 +163,7 @@ def test_a_new_source_resets_the_classifier():
         (["-d", "missing"], "no face detector in missing"),
         (["-o", "out.gif"], "out.gif"),
         (["--log", "l.txt"], "l.txt: its name must end in .csv or .jsonl"),
-        (["-o", "out.png"], "the name must end in one of .avi .mkv .mov .mp4 .webm"),
+        (["-o", "out.png"], "the name must end in one of .mkv .mov .mp4"),
     ],
 )
 def test_user_errors_exit_1_with_one_line(options, reason, demo, videos):
