@@ -3,9 +3,8 @@
     python train.py --dataset dataset --model liveness.model --le le.pickle
 
 writes the network, the names of its outputs, and a picture, plot.png. Every folder in
-the dataset is a class: dataset/real, and dataset/fake or whatever the attacks are. The
-network learns all crops; how it classifies crops that it has not seen is estimated by
-cross-validation.
+the dataset is a class: dataset/real, and dataset/fake or other attacks. The network
+learns all crops; cross-validation estimates how it classifies crops it has not seen.
 
     python train.py --evaluate --dataset somebody-elses
 
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console, flags
+from pyimagesearch import console, flags, models
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
@@ -30,13 +29,6 @@ from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
-from pyimagesearch.models import (
-    as_network,
-    classify,
-    export_onnx,
-    load_classifier,
-    save_model,
-)
 from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
 from pyimagesearch.untested import list_untested
@@ -61,6 +53,10 @@ class Recipe(NamedTuple):
     precise_bn: bool  # re-estimate batch normalization's statistics in the end
     simulates: bool  # recaptures of the real crops are learnt as attacks, too
 
+    def steps(self, fold: Fold) -> int:
+        """Count the steps of an epoch."""
+        return max(self.min_batches, math.ceil(len(fold.train) / self.batch_size))
+
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
@@ -81,12 +77,10 @@ class Trained(NamedTuple):
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    `val_loss` and `val_accuracy` exist where `validates` is true, five times in a
-    training: in each fold, or with --folds 1. The final network of several folds learns
-    all crops and can only watch `loss`. A callback that watches `val_loss` warns in
-    the other epochs. LearningRateScheduler and ReduceLROnPlateau need a recipe with the
-    schedule "constant". Choosing an epoch by the crops that are measured makes the
-    figures optimistic. A training that a callback ends counts as finished.
+    Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
+    epochs; the final network has only `loss`. Callbacks that set the learning rate
+    need a recipe with the schedule "constant". An epoch that is chosen by the crops
+    that are measured makes the figures optimistic.
     """
     return []
 
@@ -103,7 +97,7 @@ def train_network(
     from pyimagesearch.backend import keras
     from pyimagesearch.livenessnet import LivenessNet
 
-    epochs, steps = recipe.epochs, count_steps(recipe, fold)
+    epochs, steps = recipe.epochs, recipe.steps(fold)
     batches = training.make_batches(dataset, fold.train, recipe, epochs * steps, seed)
     classes = len(dataset.classes)
     with training.seeded(seed):
@@ -134,26 +128,22 @@ def train_network(
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    probabilities = classify(as_network(model).predict, dataset.crops, fold.test)
+    predict = models.as_network(model).predict
+    probabilities = models.classify(predict, dataset.crops, fold.test)
     return Trained(model, history, probabilities, not control.interrupted)
-
-
-def count_steps(recipe: Recipe, fold: Fold) -> int:
-    """Count the steps of an epoch."""
-    return max(recipe.min_batches, math.ceil(len(fold.train) / recipe.batch_size))
 
 
 def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
     """Save a network, its labels, and its ONNX twin if asked for."""
     info(f"serializing network to '{args.model}'...")
-    sha256 = save_model(model, args.model)
+    sha256 = models.save_model(model, args.model)
     learnt = digest_learnt(dataset, fold.train)
     labels = Labels(dataset.classes, dataset.margin)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:
         if args.export:
             info(f"exporting network to '{args.export}'...")
-            sha256 = export_onnx(model, args.export, dataset.crops)
+            sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
     finally:
         save_labels_of(args.model, labels, args.le)
@@ -161,10 +151,9 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
-    """Train and save the final network, then train those of the folds.
+    """Train and save the final network, then those of the folds; one is both.
 
-    With one fold, they are the same. Returns the labels as saved, the final network,
-    and that of each fold, None if it was interrupted in its first epoch.
+    Returns the labels, the final network, and that of each fold, which may be None.
     """
     from pyimagesearch import training
 
@@ -174,10 +163,8 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     shorter = recipe._replace(min_batches=recipe.min_batches * 2 // 3)
     plans = [(first, recipe), *((fold, shorter) for fold in others)]
     jobs = [partial(train_network, dataset, *plan, args.seed) for plan in plans]
-    steps = recipe.epochs * sum(count_steps(own, fold) for fold, own in plans)
+    steps = recipe.epochs * sum(own.steps(fold) for fold, own in plans)
     info(f"training network for {count_of(recipe.epochs, 'epoch')}...")
-    if others:
-        info(f"and {len(others)} more for cross-validation, each without a fold...")
     with closing(training.run_in_threads(jobs, steps)) as results:
         final = next(results)
         if final is None:
@@ -206,11 +193,9 @@ def run_training(args: argparse.Namespace) -> None:
         for fold, network in zip(folds, networks, strict=True)
         if network and (network.finished or network is final)  # or all there is
     ]
-    missing = len(folds) - len(done)
-    if missing:
-        warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
     if not done:
         raise KeyboardInterrupt
+    missing = len(folds) - len(done)
     interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
@@ -223,31 +208,23 @@ def run_training(args: argparse.Namespace) -> None:
     if args.report:
         details |= describe(dataset, labels, args.dataset)
     histories = [network.history for _, network in done]
+    measurement, scores = Measurement(), None
     if len(folds[0].test):
         measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
     else:
-        measurement, scores = Measurement(), None
-        measurement.notes = ["nothing was measured, as there are only real faces"]
-    if interrupted:
-        note = "the training was interrupted: not all folds are in the figures"
+        measurement.notes.append("there are only real faces: nothing was measured")
+    if missing:
+        note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
         measurement.notes.append(note)
+        warn(note)
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
 
 
 def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
-    """Measure the networks of the folds; save the threshold in the final one's labels.
-
-    Returns the figures, and scores and dataset of the crops that were held out.
-    """
+    """Return the figures, and scores and dataset of the crops that were held out."""
     info("evaluating network...")
-    note = (
-        f"the figures are those of {len(done)} networks, each on the fold that it has "
-        "not seen; the network that is saved has learnt all crops"
-    )
-    if len(done) > 1:
-        info(note)
     tested = np.concatenate([fold.test for fold, _ in done])
     order = np.argsort(tested)
     rows = np.concatenate([network.probabilities for _, network in done])[order]
@@ -255,7 +232,12 @@ def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
     dataset = dataset.subset(tested[order])
     measurement, scores = measure(rows, labels.classes, dataset)
     measurement.not_tested = list_untested(measurement, dataset, how)
-    measurement.notes = [note] if len(done) > 1 else []
+    if len(done) > 1:
+        measurement.notes.append(
+            f"the figures are those of {len(done)} networks, each on the fold that it "
+            "has not seen; the network that is saved has learnt all crops"
+        )
+        info(measurement.notes[0])
     # For --evaluate, which reports it on crops that it was not chosen on.
     threshold = measurement.evaluation.frames.eer_threshold
     save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
@@ -264,36 +246,30 @@ def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
 
 def run_evaluation(args: argparse.Namespace) -> None:
     """Evaluate a trained network on all crops of a dataset."""
-    network, labels = load_classifier(args.model, args.le)
+    network, labels = models.load_classifier(args.model, args.le)
     dataset = load_dataset(args.dataset, network.width, network.height, to_train=False)
     if dataset.margin != labels.margin:
         raise UserError(
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
-    known = count_learnt(dataset, labels.learnt or [])
-    note = (
-        f"{args.dataset}: the network was trained on {count_of(known, 'source')} of "
-        "it; the figures say nothing about new people and new footage"
-    )
-    if known:
-        warn(note)
     info("evaluating network...")
-    rows = classify(network.predict, dataset.crops)
+    rows = models.classify(network.predict, dataset.crops)
     measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
-    measurement.notes = [note] if known else []
     if scores is not None:
         measurement.not_tested = list_untested(measurement, dataset, how="")
+    if known := count_learnt(dataset, labels.learnt or []):
+        measurement.notes.append(
+            f"{args.dataset}: the network was trained on {count_of(known, 'source')} "
+            "of it; the figures say nothing about new people and new footage"
+        )
+        warn(measurement.notes[0])
     details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
-    """Print the figures, draw the picture, write the report, and say what is next.
-
-    `scores`, (n,), are the probabilities of bona fide of the dataset's crops; None if
-    nothing was measured. `histories` are those of the networks that were trained.
-    """
+    """Print the figures, draw the picture, write the report, and say what is next."""
     written = [args.model, args.le, args.export] if histories else []
     picture = b""
     if scores is not None:
@@ -350,8 +326,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
         if args.evaluate and getattr(args, name) is not None:
-            flag = f"--{name.replace('_', '-')}"
-            parser.error(f"--evaluate trains nothing, so {flag} does not go with it")
+            name = name.replace("_", "-")
+            parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
     args.split, args.recipe = args.split or "video", args.recipe or "steady"
     args.seed = SEED if args.seed is None else args.seed
     return args

@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
             partial(measure, dataset, fold, recipe, seed)
             for seed, fold in enumerate(folds)
         ]
-        steps = recipe.epochs * sum(train.count_steps(recipe, fold) for fold in folds)
+        steps = recipe.epochs * sum(recipe.steps(fold) for fold in folds)
         accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
         cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]
         cells += [format_runs(acer), format_runs(eer)]

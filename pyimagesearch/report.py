@@ -71,7 +71,7 @@ def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model_sha256": labels.model_sha256,
         "margin": labels.margin,
-        "detector": labels.detector,
+        "detector": dataset.detector,
         "dataset": str(folder),
         "dataset_sha256": digest_dataset(dataset),
         "files": list_files(dataset),

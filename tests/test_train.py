@@ -365,7 +365,7 @@ def test_an_epoch_of_few_crops_has_30_batches_however_many_epochs_there_are(
     seen = []
 
     def stop(dataset, fold, recipe, *_arguments):
-        seen.append((recipe.epochs, train.count_steps(recipe, fold)))
+        seen.append((recipe.epochs, recipe.steps(fold)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "train_network", stop)
@@ -380,7 +380,7 @@ def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
     train_network, seen = train.train_network, {}
 
     def watch(dataset, fold, recipe, *arguments):
-        seen[len(fold.train)] = recipe.epochs, train.count_steps(recipe, fold)
+        seen[len(fold.train)] = recipe.epochs, recipe.steps(fold)
         recipe = recipe._replace(epochs=1)
         return train_network(dataset, fold, recipe, *arguments)
 
@@ -396,7 +396,7 @@ def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
 def test_more_crops_than_30_batches_are_learnt_once_in_an_epoch():
     for crops, steps in ((2, 30), (480, 30), (481, 31), (4000, 250)):
         fold = Fold(np.arange(crops), np.arange(0))
-        assert train.count_steps(train.RECIPES["steady"], fold) == steps
+        assert train.RECIPES["steady"].steps(fold) == steps
 
 
 @pytest.mark.parametrize("folds", [1, 2])
