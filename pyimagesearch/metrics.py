@@ -305,9 +305,8 @@ def measure(
 def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
     """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
     keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
-    trials, errors = Counter(keys), Counter()
-    for key, is_wrong in zip(keys, wrong.tolist(), strict=True):
-        errors[key] += is_wrong
+    trials = Counter(keys)
+    errors = Counter(key for key, bad in zip(keys, wrong, strict=True) if bad)
     rates = {}
     for group, label in sorted(trials):
         rate = Rate(errors[group, label], trials[group, label])

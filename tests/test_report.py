@@ -100,11 +100,6 @@ def test_few_trials_are_counted_and_many_have_a_rate(errors, n, cells):
     assert (str(rate), interval(rate)) == cells
 
 
-def test_a_share_keeps_the_decimals_that_tell_it_from_0_and_100_percent():
-    texts = ["0.0%", "0.02%", "50.0%", "99.96%", "100.0%"]
-    assert [percent(share) for share in (0, 0.0002, 0.5, 0.9996, 1)] == texts
-
-
 def test_what_it_takes_to_claim_an_apcer():
     text = format_report(measure_sources({"real": {"a": 20}, "fake": {"b": 20}})[0])
     claim = "to claim 10, 5 or 1 % takes 35, 73 or 381 of each kind without an error;"
