@@ -210,9 +210,12 @@ def run_training(args: argparse.Namespace) -> None:
     if len(folds) == 1 and not shift:  # a shift is learnt from what was held out
         learnt = folds[0].train
     labels = save(final.model, dataset, learnt, args)
+    missing = len(folds) - len(done)
+    note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+    if missing:
+        warn(note)
     if not done:
         raise KeyboardInterrupt
-    missing = len(folds) - len(done)
     interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
@@ -234,9 +237,7 @@ def run_training(args: argparse.Namespace) -> None:
     else:
         measurement.notes.append("there are only real faces: nothing was measured")
     if missing:
-        note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
         measurement.notes.append(note)
-        warn(note)
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
