@@ -44,17 +44,16 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    # Of an epoch, in which few crops come several times: they need as many steps as
-    # many do, and short epochs cost time. In a fold, 2/3 of it.
+    # Of an epoch: few crops need as many steps as many do. In a fold, 2/3 of it.
     min_batches: int
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate: constant, cosine or inverse time
-    class_weighted: bool  # classes weigh the same in the loss
-    source_weighted: bool  # crops of small sources are drawn more often
-    precise_bn: bool  # re-estimate batch normalization's statistics in the end
-    simulates: bool  # recaptures of the real crops are learnt as attacks, too
-    calibrates: bool  # 0.5 is put where held-out crops' error rates are equal
+    class_weighted: bool = False  # classes weigh the same in the loss
+    source_weighted: bool = False  # crops of small sources are drawn more often
+    precise_bn: bool = False  # re-estimate batch normalization's statistics in the end
+    simulates: bool = False  # recaptures of the real crops are learnt as attacks, too
+    calibrates: bool = False  # 0.5 is put where held-out crops' error rates are equal
 
     def steps(self, fold: Fold) -> int:
         """Count the steps of an epoch."""
@@ -64,9 +63,7 @@ class Recipe(NamedTuple):
 RECIPES = {
     # The best of those in benchmarks/README.md.
     "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True, True),
-    "tutorial": Recipe(
-        50, 0, 8, 1e-4, "inverse time", False, False, False, False, False
-    ),
+    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time"),
 }
 
 
@@ -84,8 +81,7 @@ def callbacks(validates: bool) -> list:
 
     Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
     epochs; the final network has only `loss`. Callbacks that set the learning rate
-    need a recipe with the schedule "constant". An epoch that is chosen by the crops
-    that are measured makes the figures optimistic.
+    need a recipe with the schedule "constant".
     """
     return []
 
@@ -140,8 +136,8 @@ def train_network(
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
-    labels, failure = Labels(dataset.classes, dataset.margin), None
-    labels = labels._replace(learnt=digest_learnt(dataset, learnt))
+    known, failure = digest_learnt(dataset, learnt), None
+    labels = Labels(dataset.classes, dataset.margin, known)
     if args.export:
         info(f"exporting network to '{args.export}'...")
         try:
@@ -206,9 +202,8 @@ def run_training(args: argparse.Namespace) -> None:
         truth = [dataset.labels[fold.test] for fold, _ in done]
         shift, rows = calibrate(rows, truth, real)
         shift_bias(final.model, real, shift)
-    learnt = np.arange(len(dataset.labels))
-    if len(folds) == 1 and not shift:  # a shift is learnt from what was held out
-        learnt = folds[0].train
+    every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
+    learnt = every if shift or len(folds) > 1 else folds[0].train
     labels = save(final.model, dataset, learnt, args)
     missing = len(folds) - len(done)
     note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
@@ -269,8 +264,7 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written = [args.model, args.le, args.export] if histories else []
-    picture = b""
+    written, picture = [args.model, args.le, args.export] if histories else [], b""
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
