@@ -85,7 +85,7 @@ def test_the_settings_of_matplotlib_change_no_picture(tmp_path):
 
 
 def test_a_backend_that_is_not_there_is_not_asked_for(tmp_path):
-    environment = os.environ | {"MPLBACKEND": "module://not_there"}
+    environment = os.environ | {"MPLBACKEND": "Qt4Agg"}
     command = [sys.executable, "-c", "import pyimagesearch.plots"]
     done = subprocess.run(command, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
