@@ -26,7 +26,7 @@ from pyimagesearch.calibration import calibrate, measure_folds
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
-from pyimagesearch.files import check_distinct, check_writable
+from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
@@ -247,6 +247,13 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        model = models.load_livenessnet(args.model)
+        sha256 = models.export_onnx(model, args.export, dataset.crops)
+        own = labels.model_sha256 or sha256_of(args.model)
+        labels = labels._replace(onnx_sha256=sha256, model_sha256=own)
+        save_labels_of(args.model, labels, args.le)
     info("evaluating network...")
     rows = models.classify(network.predict, dataset.crops)
     measurement, scores = measure(rows, labels.classes, dataset)
@@ -264,14 +271,21 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written, picture = [args.model, args.le, args.export] if histories else [], b""
+    written = [args.model] if histories else []
+    if histories or args.export:
+        written += [args.le, args.export]
+    picture, failure = b"", None
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
-        from pyimagesearch.plots import plot_report
+        try:
+            from pyimagesearch.plots import plot_report
 
-        picture = plot_report(args.plot, histories, scores, dataset, measurement)
-        written.append(args.plot)
+            picture = plot_report(args.plot, histories, scores, dataset, measurement)
+            written.append(args.plot)
+        except Exception as error:  # matplotlib's can be any
+            reason = (str(error) or repr(error)).splitlines()[0]
+            failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
     if args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
         made = {"command": command, "model": str(args.model), **details}
@@ -281,12 +295,14 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
+    if failure:
+        raise failure
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="train or evaluate a LivenessNet")
     add = parser.add_argument
     file = {"type": flags.path, "metavar": "FILE"}
     number = {"type": flags.positive_int, "metavar": "N"}
@@ -318,7 +334,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
     args.arguments = sys.argv[1:] if argv is None else argv
-    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "simulate"):
+    for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
             name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
@@ -330,9 +346,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    names = ["model", "le", "export", "plot", "report"]
+    names = ["plot", "report", "export", "le", "model"]
     check_distinct(**{name: getattr(args, name) for name in names})
-    for name in names[3:] if args.evaluate else names:
+    if args.evaluate:
+        names = names[:4] if args.export else names[:2]
+    for name in names:
         if getattr(args, name):
             check_writable(getattr(args, name))
     if args.evaluate:

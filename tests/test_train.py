@@ -24,8 +24,10 @@ from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.models import load_classifier, load_network
 
 import cv2
+import keras_2
 import numpy as np
 import pytest
+from sklearn.preprocessing import LabelEncoder
 
 QUICK = ["--epochs", 1, "--folds", 1]
 
@@ -896,6 +898,55 @@ class TestEvaluate:
             assert file["search"]["searched"] == 60
         picture = re.search('base64,([^"]+)', reports[2])[1]
         assert base64.b64decode(picture) == (tmp_path / "p.png").read_bytes()
+
+    def test_a_picture_that_cannot_be_drawn_costs_no_figures(
+        self, trained, dataset, tmp_path, monkeypatch, capsys
+    ):
+        def fail(*_):
+            raise RuntimeError("no font\nat all")
+
+        monkeypatch.setattr("pyimagesearch.plots.plot_report", fail)
+        for ending in ("json", "html"):
+            options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
+            assert self.evaluate(trained, dataset, *options) == 1
+            out, error = capsys.readouterr()
+            assert "presentations, threshold 0.5" in out
+            message = f"[ERROR] {tmp_path / 'p.png'}: cannot be drawn: no font"
+            assert error.splitlines()[-1] == message
+        assert "evaluation" in json.loads((tmp_path / "r.json").read_text())
+        assert "base64" not in (tmp_path / "r.html").read_text()
+
+    def test_a_finished_network_can_be_exported(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        for name in ("liveness.model", "le.pickle"):
+            (tmp_path / name).write_bytes((trained / name).read_bytes())
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "twin.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        out = capsys.readouterr().out
+        written = ", ".join(str(tmp_path / n) for n in ("le.pickle", "twin.onnx"))
+        assert f"wrote {written}" in out
+        network, labels = load_classifier(
+            tmp_path / "twin.onnx", tmp_path / "le.pickle"
+        )
+        before = load_labels(trained / "le.pickle")
+        assert labels == before._replace(onnx_sha256=labels.onnx_sha256)
+        images = scale(load_dataset(dataset).crops)
+        expected = load_network(trained / "liveness.model").predict(images)
+        np.testing.assert_allclose(network.predict(images), expected, atol=1e-5)
+        (tmp_path / "liveness.model").write_bytes((tmp_path / "twin.onnx").read_bytes())
+        assert self.evaluate(tmp_path, dataset, *options) == 1
+        assert "not a LivenessNet" in capsys.readouterr().err
+
+    def test_a_network_of_the_tutorial_can_be_exported(self, dataset, tmp_path):
+        model = LivenessNet.build(width=32, height=32, depth=3, classes=2)
+        keras_2.write_hdf5(model, tmp_path / "liveness.model")
+        encoder = LabelEncoder().fit(["fake", "real"])
+        (tmp_path / "le.pickle").write_bytes(pickle.dumps(encoder))
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "m.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        load_classifier(tmp_path / "m.onnx", tmp_path / "le.pickle")
+        load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
 
     @pytest.mark.parametrize("name", ["r.txt", "report", "r.pdf", "html"])
     def test_a_report_is_a_page_or_json(self, name, capsys):
