@@ -26,7 +26,7 @@ from pyimagesearch.calibration import calibrate, measure_folds
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
-from pyimagesearch.files import check_distinct, check_writable
+from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
@@ -44,17 +44,16 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    # Of an epoch, in which few crops come several times: they need as many steps as
-    # many do, and short epochs cost time. In a fold, 2/3 of it.
+    # Of an epoch: few crops need as many steps as many do. In a fold, 2/3 of it.
     min_batches: int
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate: constant, cosine or inverse time
-    class_weighted: bool  # classes weigh the same in the loss
-    source_weighted: bool  # crops of small sources are drawn more often
-    precise_bn: bool  # re-estimate batch normalization's statistics in the end
-    simulates: bool  # recaptures of the real crops are learnt as attacks, too
-    calibrates: bool  # 0.5 is put where held-out crops' error rates are equal
+    class_weighted: bool = False  # classes weigh the same in the loss
+    source_weighted: bool = False  # crops of small sources are drawn more often
+    precise_bn: bool = False  # re-estimate batch normalization's statistics in the end
+    simulates: bool = False  # recaptures of the real crops are learnt as attacks, too
+    calibrates: bool = False  # 0.5 is put where held-out crops' error rates are equal
 
     def steps(self, fold: Fold) -> int:
         """Count the steps of an epoch."""
@@ -64,9 +63,7 @@ class Recipe(NamedTuple):
 RECIPES = {
     # The best of those in benchmarks/README.md.
     "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True, True),
-    "tutorial": Recipe(
-        50, 0, 8, 1e-4, "inverse time", False, False, False, False, False
-    ),
+    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time"),
 }
 
 
@@ -84,8 +81,7 @@ def callbacks(validates: bool) -> list:
 
     Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
     epochs; the final network has only `loss`. Callbacks that set the learning rate
-    need a recipe with the schedule "constant". An epoch that is chosen by the crops
-    that are measured makes the figures optimistic.
+    need a recipe with the schedule "constant".
     """
     return []
 
@@ -140,8 +136,8 @@ def train_network(
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
-    labels, failure = Labels(dataset.classes, dataset.margin), None
-    labels = labels._replace(learnt=digest_learnt(dataset, learnt))
+    known, failure = digest_learnt(dataset, learnt), None
+    labels = Labels(dataset.classes, dataset.margin, known)
     if args.export:
         info(f"exporting network to '{args.export}'...")
         try:
@@ -206,9 +202,8 @@ def run_training(args: argparse.Namespace) -> None:
         truth = [dataset.labels[fold.test] for fold, _ in done]
         shift, rows = calibrate(rows, truth, real)
         shift_bias(final.model, real, shift)
-    learnt = np.arange(len(dataset.labels))
-    if len(folds) == 1 and not shift:  # a shift is learnt from what was held out
-        learnt = folds[0].train
+    every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
+    learnt = every if shift or len(folds) > 1 else folds[0].train
     labels = save(final.model, dataset, learnt, args)
     missing = len(folds) - len(done)
     note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
@@ -252,6 +247,13 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        model = models.load_livenessnet(args.model)
+        sha256 = models.export_onnx(model, args.export, dataset.crops)
+        own = labels.model_sha256 or sha256_of(args.model)
+        labels = labels._replace(onnx_sha256=sha256, model_sha256=own)
+        save_labels_of(args.model, labels, args.le)
     info("evaluating network...")
     rows = models.classify(network.predict, dataset.crops)
     measurement, scores = measure(rows, labels.classes, dataset)
@@ -269,15 +271,21 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written = [args.model, args.le, args.export] if histories else []
-    picture = b""
+    written = [args.model] if histories else []
+    if histories or args.export:
+        written += [args.le, args.export]
+    picture, failure = b"", None
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
-        from pyimagesearch.plots import plot_report
+        try:
+            from pyimagesearch.plots import plot_report
 
-        picture = plot_report(args.plot, histories, scores, dataset, measurement)
-        written.append(args.plot)
+            picture = plot_report(args.plot, histories, scores, dataset, measurement)
+            written.append(args.plot)
+        except Exception as error:  # matplotlib's can be any
+            reason = (str(error) or repr(error)).splitlines()[0]
+            failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
     if args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
         made = {"command": command, "model": str(args.model), **details}
@@ -287,12 +295,14 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
+    if failure:
+        raise failure
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="train or evaluate a LivenessNet")
     add = parser.add_argument
     file = {"type": flags.path, "metavar": "FILE"}
     number = {"type": flags.positive_int, "metavar": "N"}
@@ -324,7 +334,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
     args.arguments = sys.argv[1:] if argv is None else argv
-    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "simulate"):
+    for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
             name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
@@ -336,9 +346,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    names = ["model", "le", "export", "plot", "report"]
+    names = ["plot", "report", "export", "le", "model"]
     check_distinct(**{name: getattr(args, name) for name in names})
-    for name in names[3:] if args.evaluate else names:
+    if args.evaluate:
+        names = names[:4] if args.export else names[:2]
+    for name in names:
         if getattr(args, name):
             check_writable(getattr(args, name))
     if args.evaluate:

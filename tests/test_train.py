@@ -12,9 +12,9 @@ from pathlib import Path
 
 import gather_examples
 import train
-from pyimagesearch import models, training
+from pyimagesearch import calibration, models, training
 from pyimagesearch.backend import keras
-from pyimagesearch.calibration import shift_score
+from pyimagesearch.calibration import log_odds, shift_odds, shift_score
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.files import sha256_of
@@ -24,8 +24,10 @@ from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.models import load_classifier, load_network
 
 import cv2
+import keras_2
 import numpy as np
 import pytest
+from sklearn.preprocessing import LabelEncoder
 
 QUICK = ["--epochs", 1, "--folds", 1]
 
@@ -358,13 +360,13 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     films, run, tmp_path, monkeypatch
 ):
     spy, scored = Spy(monkeypatch), []
-    measure = train.measure
+    measure = calibration.measure
 
     def watch(probabilities, classes, dataset, *arguments, **options):
         scored.append((probabilities, dataset))
         return measure(probabilities, classes, dataset, *arguments, **options)
 
-    monkeypatch.setattr(train, "measure", watch)
+    monkeypatch.setattr(calibration, "measure", watch)
     assert run(films, "--epochs", 1, "--report", tmp_path / "r.json")[0] == 0
     everything = list(range(80))
     spy.trainings.sort(key=lambda one: len(one[0]))
@@ -383,8 +385,11 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
         assert not set(persons[learnt]) & set(persons[tested])
         assert set(order.ravel()) == set(learnt)
         assert not set(learnt) & set(tested)
-        # What was measured is what that network, asked again, says of them.
-        again = model(scale(whole.crops[tested]), training=False)
+        # What was measured is what that network, asked again, says of them, but for
+        # the shift that the other folds ask for.
+        again = np.asarray(model(scale(whole.crops[tested]), training=False))
+        shifts = log_odds(again[:, 1]) - log_odds(probabilities[tested, 1])
+        again = shift_odds(again, 1, np.median(shifts))
         np.testing.assert_allclose(probabilities[tested], again, atol=1e-5)
 
     report = json.loads((tmp_path / "r.json").read_text())
@@ -896,6 +901,55 @@ class TestEvaluate:
             assert file["search"]["searched"] == 60
         picture = re.search('base64,([^"]+)', reports[2])[1]
         assert base64.b64decode(picture) == (tmp_path / "p.png").read_bytes()
+
+    def test_a_picture_that_cannot_be_drawn_costs_no_figures(
+        self, trained, dataset, tmp_path, monkeypatch, capsys
+    ):
+        def fail(*_):
+            raise RuntimeError("no font\nat all")
+
+        monkeypatch.setattr("pyimagesearch.plots.plot_report", fail)
+        for ending in ("json", "html"):
+            options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
+            assert self.evaluate(trained, dataset, *options) == 1
+            out, error = capsys.readouterr()
+            assert "presentations, threshold 0.5" in out
+            message = f"[ERROR] {tmp_path / 'p.png'}: cannot be drawn: no font"
+            assert error.splitlines()[-1] == message
+        assert "evaluation" in json.loads((tmp_path / "r.json").read_text())
+        assert "base64" not in (tmp_path / "r.html").read_text()
+
+    def test_a_finished_network_can_be_exported(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        for name in ("liveness.model", "le.pickle"):
+            (tmp_path / name).write_bytes((trained / name).read_bytes())
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "twin.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        out = capsys.readouterr().out
+        written = ", ".join(str(tmp_path / n) for n in ("le.pickle", "twin.onnx"))
+        assert f"wrote {written}" in out
+        network, labels = load_classifier(
+            tmp_path / "twin.onnx", tmp_path / "le.pickle"
+        )
+        before = load_labels(trained / "le.pickle")
+        assert labels == before._replace(onnx_sha256=labels.onnx_sha256)
+        images = scale(load_dataset(dataset).crops)
+        expected = load_network(trained / "liveness.model").predict(images)
+        np.testing.assert_allclose(network.predict(images), expected, atol=1e-5)
+        (tmp_path / "liveness.model").write_bytes((tmp_path / "twin.onnx").read_bytes())
+        assert self.evaluate(tmp_path, dataset, *options) == 1
+        assert "not a LivenessNet" in capsys.readouterr().err
+
+    def test_a_network_of_the_tutorial_can_be_exported(self, dataset, tmp_path):
+        model = LivenessNet.build(width=32, height=32, depth=3, classes=2)
+        keras_2.write_hdf5(model, tmp_path / "liveness.model")
+        encoder = LabelEncoder().fit(["fake", "real"])
+        (tmp_path / "le.pickle").write_bytes(pickle.dumps(encoder))
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "m.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        load_classifier(tmp_path / "m.onnx", tmp_path / "le.pickle")
+        load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
 
     @pytest.mark.parametrize("name", ["r.txt", "report", "r.pdf", "html"])
     def test_a_report_is_a_page_or_json(self, name, capsys):
