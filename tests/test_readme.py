@@ -1,5 +1,4 @@
 import ast
-import csv
 import itertools
 import re
 import shlex
@@ -10,7 +9,6 @@ import liveness_demo
 import train
 from pyimagesearch.camera import REOPEN_PAUSES
 from pyimagesearch.collect import ENOUGH_TO_TRAIN
-from pyimagesearch.crops import Source
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
 from pyimagesearch.labels import THRESHOLD
@@ -23,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = "README.md", *(f"docs/{name}.md" for name in ("data", "report", "testing"))
 NAMES = *NAMES, "docs/library.md", "docs/port.md"
 PAGES = {name: (ROOT / name).read_text() for name in NAMES}
-README, DATA, PORT = PAGES["README.md"], PAGES["docs/data.md"], PAGES["docs/port.md"]
+README, PORT = PAGES["README.md"], PAGES["docs/port.md"]
 JOINED = "\n".join(PAGES.values()).replace("\\\n", " ")
 TEXT = " ".join(JOINED.split())
 MAKEFILE = (ROOT / "Makefile").read_text().replace("\\\n", " ")
@@ -195,26 +193,6 @@ def test_the_film_is_six_seconds_and_small():
             film.load()
             milliseconds += film.info["duration"]
     assert 5500 < milliseconds < 6500
-
-
-def test_the_lines_for_public_data_sets_fill_in_persons(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", DATA, re.DOTALL)
-    rows = re.findall(r"^\|[^|]+\| `([^`]+)`[^|]*\| `([^`]+)` \| (\d+) \|$", DATA, re.M)
-    assert len(rows) == 4
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "dataset" / "real" / "sources.csv"
-    path.parent.mkdir(parents=True)
-    for source, pattern, person in rows:
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([Source._fields, Source(source)])
-        exec(compile(code.replace(r"client(\d+)", pattern), "data.md", "exec"), {})
-        with path.open(newline="") as file:
-            (row,) = csv.DictReader(file)
-        assert (row["source"], row["person"]) == (source, person)
-
-
-def test_the_columns_of_sources_csv_are_stated():
-    assert f"\n{','.join(Source._fields)}\n" in DATA
 
 
 def test_the_library_example_runs(trained, videos, tmp_path, monkeypatch, capsys):

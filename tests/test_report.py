@@ -338,11 +338,11 @@ def test_every_key_of_the_json_is_documented(tmp_path):
     figures, *_ = measure_sources(sources, threshold=0.7)
     write_report(tmp_path / "r.json", figures, MADE, b"")
     report = json.loads((tmp_path / "r.json").read_text())
-    text = (ROOT / "docs" / "testing.md").read_text().partition("## The keys of")[2]
+    text = (ROOT / "docs" / "report.md").read_text().partition("## The keys of")[2]
     documented = set(re.findall(r"`(\w+)`", text))
     skipped = "search", "operating_points", "classification_report"
     skipped += "by_size", "by_person"
     names = all_keys(report, skipped) - {"real", "fake"}
     assert names <= documented
     assert TRIALS_FOR_RATE == 20  # as the page says
-    assert "fewer than 20 trials" in (ROOT / "docs" / "testing.md").read_text()
+    assert "Below 20 trials" in (ROOT / "docs" / "report.md").read_text()
