@@ -23,9 +23,8 @@ from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame
+from pyimagesearch.inputs import Frame, open_frames
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.outputs import (
@@ -191,7 +190,7 @@ def run(args: argparse.Namespace) -> None:
             if network:
                 collector.compare_with(args.model)
             if not frames.live:
-                frames.files = collector.name_sources(frames.files)
+                frames.rename(collector.name_sources)
         if display:
             paced = collector is not None and not frames.live
             output = window(kind, collector, paced)

@@ -11,7 +11,7 @@ from pyimagesearch import crops
 from pyimagesearch.crops import Search, read_manifest, read_searches
 from pyimagesearch.faces import crop_face, detect_faces
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import read_image
+from pyimagesearch.video import read_image
 
 import av
 import cv2

@@ -10,10 +10,10 @@ from pyimagesearch.collect import ENOUGH_TO_TRAIN
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
 from pyimagesearch.labels import THRESHOLD
-from pyimagesearch.live import REOPEN_PAUSES
 
 import cv2
 import pytest
+from pyimagesearch.camera import REOPEN_PAUSES
 
 ROOT = Path(__file__).parent.parent
 LINES = (ROOT / "README.md").read_text().splitlines()

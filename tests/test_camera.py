@@ -7,7 +7,6 @@ from contextlib import closing
 
 from pyimagesearch import live
 from pyimagesearch.console import UserError
-from pyimagesearch.live import LatestPicture, hide_password, open_frames
 
 import av
 import cv2
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import make_video, run_ffmpeg, write_image
 from PIL import Image
+from pyimagesearch.live import LatestPicture, hide_password, open_frames
 
 
 def test_a_camera_that_is_not_there_is_named():

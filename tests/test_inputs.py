@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import (
-    IMAGE_SUFFIXES,
-    Clock,
-    find_files,
-    map_ahead,
-    natural_key,
-    read_ahead,
-    read_image,
-)
-from pyimagesearch.live import open_frames
+from pyimagesearch.files import find_files, natural_key
+from pyimagesearch.inputs import open_frames
+from pyimagesearch.threads import map_ahead, read_ahead
+from pyimagesearch.video import IMAGE_SUFFIXES, Clock, read_image
 
 import av
 import cv2
