@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from threading import Condition
 
-from pyimagesearch.console import UserError, count_of, warn
+from pyimagesearch.console import UserError, warn
 from pyimagesearch.threads import start
 from pyimagesearch.video import READ_SECONDS, Video, to_image
 
@@ -20,19 +20,23 @@ REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen a camer
 MAX_WAITING = 16  # pictures ahead of their time; a camera gives none
 
 
-def read_device(device: int | str) -> Iterator[tuple]:
-    """Yield the pictures of a camera that OpenCV reads, by index or path."""
+def read_device(device: int | str) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the pictures of a camera that OpenCV reads, by index or path.
+
+    Each comes with its time on Python's monotonic clock, as do those of `read_stream`.
+    """
     backend = cv2.CAP_V4L2 if isinstance(device, str) else cv2.CAP_ANY
     capture = cv2.VideoCapture(device, backend)
+    now = last = time.monotonic()
     try:
-        last = time.monotonic()
-        while capture.isOpened() and time.monotonic() - last < READ_SECONDS:
+        while capture.isOpened() and now - last < READ_SECONDS:
             decoded, image = capture.read()
+            now = time.monotonic()
             if decoded:
+                yield image, now
                 last = time.monotonic()
             else:
                 time.sleep(0.01)  # it may come back
-            yield image if decoded else None, None
     finally:
         capture.release()
     raise UserError(
@@ -43,46 +47,55 @@ def read_device(device: int | str) -> Iterator[tuple]:
 
 
 def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
-    """Yield the pictures of a stream, with its own time stamps if it may have an end.
+    """Yield the pictures of a stream; its own times count if it may have an end.
 
-    It ends where a recording does; that a camera breaks off is a UserError.
+    Any end but that of a recording is a UserError.
     """
     with closing(connect()) as video:
-        stalled, asked = False, time.monotonic()
+        has_end = not (video.is_camera or patient)
+        asked = time.monotonic()
+        begun = None
         for picture, seconds in video.frames(live=True):
-            stalled |= time.monotonic() - asked > STALL_SECONDS
-            own = video.has_clock and not (video.is_camera or patient)
-            yield picture, seconds if own else None
+            now = time.monotonic()
+            begun = begun or now
+            has_end &= now - asked < STALL_SECONDS
+            if now - asked > READ_SECONDS:  # before its error, RTSP gives a picture
+                break
+            yield picture, begun + seconds if has_end and video.has_clock else now
             asked = time.monotonic()
-        stalled |= time.monotonic() - asked > STALL_SECONDS
-        if stalled or video.failure or video.is_camera or patient:
+        has_end &= time.monotonic() - asked < STALL_SECONDS
+        if not has_end:
             raise UserError(f"{video.shown} gives no more pictures")
 
 
 class Camera:
-    """The pictures of a camera or stream, read in a thread and reopened if it died.
+    """The pictures of a camera or stream, read in a thread, and reopened if it died.
 
-    `connects` are generators of its pictures: `read_device` or `read_stream`, the first
-    and all others. If `patient`, it is reopened for ever; otherwise the lack of a first
-    picture is a UserError. `read` counts the pictures that were taken.
+    `first` yields them, `connect` opens it again: see `read_device`, `read_stream`. If
+    `patient`, it is reopened for ever; otherwise the lack of a picture for the first
+    `seconds` is a UserError. `read` counts the pictures that were taken.
     """
 
-    def __init__(self, name: str, first: Iterator, connect: Callable, patient: bool):
+    def __init__(
+        self,
+        name: str,
+        first: Iterator,
+        connect: Callable,
+        patient: bool,
+        seconds: float = FIRST_PICTURE_SECONDS,
+    ):
         self.name, self.read = name, 0
         self._connect, self._patient = connect, patient
-        self._start, self._received = time.monotonic(), 0
-        self._waiting = deque()  # (picture, seconds), not yet taken
+        self._start = time.monotonic()
+        self._waiting = deque()  # (picture, when it is due), not yet taken
         self._is_recording = self._is_closed = False
         self._changed = Condition()  # reentrant
         self._end = start(self._read_and_reopen, first)
         self._end.add_done_callback(lambda _: self._notify())
-        if not patient:
-            self._wait(FIRST_PICTURE_SECONDS)
-            if not self._waiting:
-                self.close()
-                if self._end.done():
-                    self._end.result()
-                raise UserError(f"{name} gives no picture")
+        if not (patient or self._wait(seconds)):
+            self.close()
+            error = self._end.done() and self._end.exception()
+            raise error or UserError(f"{name} gives no picture")
 
     def pictures(self, skip: int) -> Iterator[tuple[np.ndarray, int, float, float]]:
         """Yield every `skip`-th picture, its number, its time and how stale it is.
@@ -90,98 +103,75 @@ class Camera:
         Pictures are (M, N, 3) uint8 BGR, black before the first. Where none comes for
         LONGEST_WAIT, the last one comes again, with the seconds since it was new.
         """
-        picture, seconds = np.zeros((480, 640, 3), np.uint8), 0.0
-        new = returned = time.monotonic()
+        picture = np.zeros((480, 640, 3), np.uint8)
+        due = new = returned = time.monotonic()
         while True:
-            taken = self._take(returned + LONGEST_WAIT - time.monotonic())
-            stale = 0.0 if taken else time.monotonic() - new
-            if taken:
-                picture, seconds = taken
+            is_new = self._wait(returned + LONGEST_WAIT - time.monotonic())
+            if is_new:
+                with self._changed:
+                    picture, due = self._waiting.popleft()
+                    self._changed.notify_all()
                 new = time.monotonic()
                 self.read += 1
                 if self.read % skip:
                     continue
-            elif self._end.done():
+            elif self._end.done() and not self._waiting:
                 return self._end.result()
+            stale = 0.0 if is_new else time.monotonic() - new
             is_image = isinstance(picture, np.ndarray)
             image = picture.copy() if is_image else to_image(picture)
-            yield image, self.read, seconds + stale, stale
+            yield image, self.read, due - self._start + stale, stale
             returned = time.monotonic()
 
     def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> bool:
         with self._changed:
             self._changed.wait_for(
                 lambda: self._waiting or self._end.done(), max(0.0, seconds)
             )
+            return bool(self._waiting)
 
-    def _take(self, seconds: float) -> tuple | None:
+    def _put(self, picture, due: float) -> None:
+        now, waiting = time.monotonic(), self._waiting
         with self._changed:
-            self._wait(seconds)
-            self._drop_late()
-            self._changed.notify_all()
-            return self._waiting.popleft() if self._waiting else None
-
-    def _put(self, picture, seconds: float) -> None:
-        with self._changed:
-            self._received += 1
-            self._waiting.append((picture, seconds))
-            self._drop_late()
-            # What runs so far ahead of the clock is no camera: from here on, the
-            # thread waits, and nothing is dropped.
-            self._is_recording |= len(self._waiting) == MAX_WAITING
+            waiting.append((picture, due))
+            while len(waiting) > 1 and waiting[1][1] <= now and not self._is_recording:
+                waiting.popleft()
+            # What runs so far ahead of the clock is a recording: it waits to be taken.
+            self._is_recording |= len(waiting) == MAX_WAITING
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: len(self._waiting) < MAX_WAITING or self._is_closed
+                lambda: len(waiting) < MAX_WAITING or self._is_closed
             )
 
-    def _drop_late(self) -> None:
-        elapsed, waiting = time.monotonic() - self._start, self._waiting
-        while len(waiting) > 1 and waiting[1][1] <= elapsed and not self._is_recording:
-            waiting.popleft()
-
     def _read_and_reopen(self, pictures: Iterator) -> None:
-        failed = 0  # attempts since the last picture
-        while True:
-            received = self._received
+        failed, received = 0, False  # attempts since the last picture
+        while not self._is_closed:
+            self._is_recording = False
             try:
-                return self._read(pictures, failed > 0)
+                with closing(pictures):
+                    for picture, due in pictures:
+                        if failed:
+                            warn(f"{self.name} is back")
+                        failed, received = 0, True
+                        self._put(picture, due)
+                        if self._is_closed:
+                            break
+                return
             except UserError:
-                if self._is_closed:
-                    return None
-                failed = failed + 1 if self._received == received else 1
-                if not self._patient and not self._received:
+                failed += 1
+                gives_up = not received or failed > len(REOPEN_PAUSES)
+                if self._is_closed or (gives_up and not self._patient):
                     raise
-            if failed > len(REOPEN_PAUSES) and not self._patient:
-                read = count_of(self.read, "frame")
-                reason = f"died after {read} and could not be reopened"
-                raise UserError(f"{self.name} {reason}")
             pause = REOPEN_PAUSES[min(failed, len(REOPEN_PAUSES)) - 1]
-            what = "more pictures" if self._received else "picture"
+            what = "more pictures" if received else "picture"
             warn(f"{self.name} gives no {what}; trying again in {pause:g} s")
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, pause)
             pictures = self._connect()
-
-    def _read(self, pictures: Iterator, is_lost: bool) -> None:
-        """Take pictures as they come, until they end or the camera is closed."""
-        self._is_recording, begun = False, None
-        with closing(pictures):
-            for picture, stamp in pictures:
-                if self._is_closed:
-                    break
-                if picture is None:
-                    continue
-                if is_lost:
-                    warn(f"{self.name} is back")
-                    is_lost = False
-                seconds = time.monotonic() - self._start
-                if begun is None:
-                    begun = seconds
-                self._put(picture, seconds if stamp is None else begun + stamp)
 
     def close(self) -> None:
         """Stop reading. A read that hangs cannot be interrupted: it is left alone."""

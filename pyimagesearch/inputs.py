@@ -4,7 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
@@ -28,7 +28,6 @@ from pyimagesearch.video import (
 
 import numpy as np
 
-MAX_CAMERA = 999
 SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp"}
 
 
@@ -66,16 +65,14 @@ class FileFrames:
         """Wait until the file is open; return "image", "video" or "folder"."""
         if not self._opening:
             return "folder"
-        content = self._opening.result()
-        is_video = isinstance(content, Video) and not content.is_image
-        return "video" if is_video else "image"
+        is_image = getattr(self._opening.result(), "is_image", True)
+        return "image" if is_image else "video"
 
     @property
     def total(self) -> int | None:
         """What `read` will be, if known; for progress bars, as headers can be wrong."""
         if self._opening:
-            content = self._opening.result()
-            return content.length if isinstance(content, Video) else 1
+            return getattr(self._opening.result(), "length", 1)
         suffixes = {Path(name).suffix.lower() for name in self.files.values()}
         return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
 
@@ -153,19 +150,20 @@ def open_frames(
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
     `source` is a camera index ("0") or device, an address with one of SCHEMES, a video,
-    an image, or a folder of them at any depth, in natural order (2 before 10). Every
-    `skip`-th frame of a video, camera or stream is yielded, and every image. If
-    `patient`, a camera or stream that died is reopened for ever. What cannot be read is
-    a UserError; of a file, which a thread opens, it comes with `kind` or the first
-    frame.
+    an image, or a folder of them at any depth. Every `skip`-th frame is yielded, and
+    every image. If `patient`, a camera or stream that died is reopened for ever. What
+    cannot be read is a UserError; of a file, it comes with `kind` or the first frame.
     """
     path = Path(source)
     if is_address(source):
         return _open_address(source, skip, patient)
     if not source:
         raise UserError("--input is empty; name a file, folder, camera or address")
-    if path.is_char_device() or (source.isdecimal() and not path.exists()):
-        return _open_camera(source, skip, patient)
+    is_index = re.fullmatch(r"\d{1,3}", source) and not path.exists()
+    if is_index or path.is_char_device():
+        connect = partial(read_device, int(source) if is_index else source)
+        name = f"camera{source}" if is_index else path.name
+        return LiveFrames(Camera(name, connect(), connect, patient), skip)
     if path.is_dir():
         files = find_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
         warn_of_others(path, files)
@@ -183,41 +181,24 @@ def open_file(name: str) -> np.ndarray | Video:
     return Video(name) if image is None else image
 
 
-def _open_camera(device: str, skip: int, patient: bool) -> LiveFrames:
-    name = Path(device).name
-    if device.isdecimal():
-        if int(device) > MAX_CAMERA:
-            raise UserError(f"camera {device}: the index must be 0 to {MAX_CAMERA}")
-        device, name = int(device), f"camera{device}"
-    connect = partial(read_device, device)
-    return LiveFrames(Camera(name, connect(), connect, patient), skip)
-
-
 def _open_address(address: str, skip: int, patient: bool) -> FileFrames | LiveFrames:
     scheme, _, rest = address.partition("://")
-    scheme, shown = scheme.lower(), hide_password(address)
-    if scheme not in SCHEMES:
+    scheme, shown, begun = scheme.lower(), hide_password(address), time.monotonic()
+    if scheme not in SCHEMES or rest[:1] in ("", "/"):
         schemes = ", ".join(sorted(SCHEMES))
-        raise UserError(f"{shown}: the address must begin with one of {schemes}")
-    if rest[:1] in ("", "/"):
-        raise UserError(f"{shown}: the address has no host after the //")
+        raise UserError(f"{shown}: an address is one of {schemes}, then :// and a host")
     host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
     name = re.sub(r"[^\w.-]+", "-", host_and_path or shown).strip("-")
     address = f"{scheme}://{rest}"
     connect = partial(Video, address, shown)
     opening = start(connect)
-    try:
-        if opening.result(FIRST_PICTURE_SECONDS).has_end:
-            return FileFrames({name: address}, skip, opening)
-    except TimeoutError:
-        if not patient:
-            raise UserError(f"{shown} does not answer") from None
-    except UserError:
-        if not patient:  # else it may be a stream that comes back
-            raise
+    wait([opening], FIRST_PICTURE_SECONDS)
+    if opening.done() and not opening.exception() and opening.result().has_end:
+        return FileFrames({name: address}, skip, opening)
+    seconds = begun + FIRST_PICTURE_SECONDS - time.monotonic()
     first = read_stream(opening.result, patient)
     reconnect = partial(read_stream, connect, patient)
-    return LiveFrames(Camera(name, first, reconnect, patient), skip)
+    return LiveFrames(Camera(name, first, reconnect, patient, seconds), skip)
 
 
 def hide_password(address: str) -> str:

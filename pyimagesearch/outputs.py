@@ -69,12 +69,7 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
 def video_of_frames(path: Path) -> Iterator[Output]:
     """Yield an output that appends frames to a video."""
     with video_file(path) as write:
-
-        def write_frame(frame: Frame) -> bool:
-            write(frame.image, frame.time)
-            return True
-
-        yield write_frame
+        yield lambda frame: write(frame.image, frame.time) is None
 
 
 def write_image(path: Path, frame: Frame) -> bool:

@@ -28,11 +28,9 @@ HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
 )
-# What an address may make FFmpeg open besides it, such as the parts of a playlist.
-WEB_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data"
-STREAM_PROTOCOLS = WEB_PROTOCOLS + ",udp,rtp,srtp,rtmp"
+# What an address may make FFmpeg open besides it, such as a playlist: no files.
+PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data,udp,rtp,srtp,rtmp"
 PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
-CAMERA_FORMATS = {"mpjpeg", "mjpeg"}
 READ_SECONDS = 10.0  # for an address to answer, and to go on
 DEFAULT_FPS = 25.0  # where a video gives no plausible rate
 # A time stamp further from the one before is wrong, or another recording begins.
@@ -84,24 +82,19 @@ class Video:
     Messages call it `shown`, as an address may hold a password. What cannot be read is
     a UserError. `length` is the number of frames that the header states, or None; an
     address has an end if it states a duration or a size, and is a camera if it cannot
-    have one. `failure` is the error that ended the reading, if it was not the end.
+    have one.
     """
-
-    failure: Exception | None = None
 
     def __init__(self, name: str, shown: str = ""):
         import av
 
         self.name, self.shown = name, shown or name
         problem = f"{self.shown}: neither an image nor a video that can be read"
-        file, allowed = name, "none"
+        file, allowed = name, PROTOCOLS
         with ExitStack() as stack:
             try:
-                if is_address(name):
-                    web = name.startswith("http")
-                    allowed = WEB_PROTOCOLS if web else STREAM_PROTOCOLS
-                else:
-                    file = stack.enter_context(Path(name).open("rb"))
+                if not is_address(name):
+                    file, allowed = stack.enter_context(Path(name).open("rb")), "none"
                 container = av.open(
                     file,
                     options={"protocol_whitelist": allowed, "rtsp_flags": "prefer_tcp"},
@@ -121,22 +114,22 @@ class Video:
         self._container, self._stream = container, stream
         kind = container.format
         self.is_image = kind.name.endswith(("_pipe", "image2"))
-        # Without time stamps of its own, PyAV makes them up.
+        # Otherwise FFmpeg makes up its time stamps.
         self.has_clock = not kind.flags & av.format.Flags.no_timestamps.value
         rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
         count = 1 if self.is_image else stream.frames or int(seconds * rate)
         self.length = count if 0 < count < 1e9 else None
         has_size = container.size > 0 and kind.name not in PLAYLISTS
         self.has_end = bool(container.duration or stream.frames or has_size)
-        self.is_camera = self.is_image or kind.name in CAMERA_FORMATS
+        self.is_camera = self.is_image or kind.name in ("mpjpeg", "mjpeg")
         self.is_camera |= not name.startswith(("http", "tcp", "udp"))
 
     def frames(self, live: bool = False) -> Iterator[tuple]:
         """Yield every frame, as PyAV's object, and its time in seconds.
 
         A header's number of frames cannot be trusted: it reads to the end, also behind
-        damage. Unless it is live, a line warns of damage then, and the lack of any
-        frame is a UserError.
+        damage, of which a line warns then. Without any frame that is a UserError; so is
+        a live one that breaks off.
         """
         import av
 
@@ -145,6 +138,7 @@ class Video:
         clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
         packets = self._container.demux(self._stream)
         count = faulty = errors = failures = 0
+        reason = ""
         while failures < MAX_FAILURES:
             packet, frames = None, []
             try:
@@ -157,7 +151,7 @@ class Video:
                 errors += 1
                 if packet is None:  # the file is damaged, not a frame
                     if not isinstance(error, (av.InvalidDataError, IndexError)):
-                        self.failure = error  # of the disk or the network
+                        reason = error.strerror  # of the disk or the network
                         break
                     failures += 1
                     packets = self._container.demux(self._stream)
@@ -165,12 +159,12 @@ class Video:
                 count += 1
                 faulty += frame.is_corrupt
                 yield frame, clock.tell(frame.time)
-        if live:
-            return
+        if live and reason:
+            raise UserError(f"{self.shown}: {reason}")
         if not count:
             raise UserError(f"{self.shown}: no picture can be read from it")
-        if errors or faulty:
-            what = f"broke off ({self.failure.strerror})" if self.failure else "damaged"
+        if (errors or faulty) and not live:
+            what = f"broke off ({reason})" if reason else "damaged"
             read = f"read {count_of(count, 'frame')}, {faulty} of them faulty"
             warn(f"{self.shown}: {what}: {read}; {count_of(errors, 'error')}")
 

@@ -1,24 +1,19 @@
 import http.server
 import os
-import re
+import shutil
 import threading
-from contextlib import closing
-from itertools import count
-from pathlib import Path
+from contextlib import closing, suppress
 from typing import ClassVar
 
 from pyimagesearch.console import UserError
-from pyimagesearch.files import find_files, natural_key
-from pyimagesearch.inputs import open_frames
-from pyimagesearch.threads import map_ahead, read_ahead
-from pyimagesearch.video import IMAGE_SUFFIXES, Clock, read_image
+from pyimagesearch.inputs import hide_password, open_frames
 
 import av
 import cv2
 import numpy as np
 import pytest
 from conftest import make_video, read_all, run_ffmpeg, write_image, write_video
-from PIL import Image, ImageOps, features
+from PIL import Image
 
 
 def test_a_video_gives_every_frame_as_opencv_reads_it(carphone):
@@ -78,126 +73,6 @@ def test_an_unreadable_file_of_a_folder_is_named_and_skipped(tmp_path, capsys):
     assert "empty.mp4" in warnings[1]
 
 
-@pytest.mark.parametrize(
-    ("rate", "step"),
-    [(None, 1 / 25), (0, 1 / 25), (1e6, 1 / 25), (30, 1 / 30), (0.5, 2)],
-)
-def test_without_time_stamps_the_rate_counts_if_it_is_plausible(rate, step):
-    clock = Clock(rate)
-    assert [clock.tell(None) for _ in range(3)] == pytest.approx([0, step, 2 * step])
-
-
-@pytest.mark.parametrize(
-    ("stamps", "times"),
-    [
-        ([0, 0.04, 0.08, 0.12], [0, 0.04, 0.08, 0.12]),
-        ([7, 7.03, 7.11, 7.15], [0, 0.03, 0.11, 0.15]),  # a varying rate, a late start
-        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),
-        ([0, 0.04, 1e12, 0.12], [0, 0.04, 0.08, 0.12]),
-        ([0, 0.08, 0.04, 0.16], [0, 0.08, 0.12, 0.16]),  # back in time
-        ([9, 9.04, 0, 0.03], [0, 0.04, 0.08, 0.11]),  # another recording begins
-        ([0, None, 0.08, 150.08], [0, 0.04, 0.08, 150.08]),  # a pause
-    ],
-)
-def test_a_files_own_time_stamps_count_where_they_are_plausible(stamps, times):
-    clock = Clock(25)
-    found = [clock.tell(stamp) for stamp in stamps]
-    assert found == pytest.approx(times, abs=1e-3)
-
-
-def touch(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def find(folder, suffixes=None):
-    files = find_files(folder, suffixes)
-    return [path.relative_to(folder).as_posix() for path in files]
-
-
-def test_files_are_found_at_any_depth_in_natural_order(tmp_path):
-    touch(tmp_path, "10.png", "2.png", "1.txt", "b/3.png", "b/20.png", "a/9/1.png")
-    numbers = ["1.txt", "2.png", "10.png"]
-    assert find(tmp_path) == [*numbers, "a/9/1.png", "b/3.png", "b/20.png"]
-
-
-def test_hidden_files_and_folders_are_ignored(tmp_path):
-    touch(tmp_path / ".here", "1.png", ".2.png", ".trash/3.png", "a/.b/c/4.png")
-    (tmp_path / ".here" / "folder.png").mkdir()
-    # The folder that is searched may itself be hidden.
-    assert find(tmp_path / ".here") == ["1.png"]
-
-
-def test_suffixes_match_in_upper_case_too(tmp_path):
-    touch(tmp_path, "a.PNG", "b.Jpg", "c.txt", "d", "e.png.part")
-    assert find(tmp_path, IMAGE_SUFFIXES) == ["a.PNG", "b.Jpg"]
-    assert find(tmp_path, {".txt"}) == ["c.txt"]
-
-
-def test_natural_order_puts_2_before_10_wherever_the_number_is():
-    names = ["a10b2", "a2b10", "a2b9", "a", "b1", "10", "9", "a02b1"]
-    expected = ["9", "10", "a", "a02b1", "a2b9", "a2b10", "a10b2", "b1"]
-    assert sorted(names, key=lambda name: natural_key(Path(name))) == expected
-
-
-def test_a_photograph_is_turned_upright(tmp_path):
-    """EXIF orientation 6: the scene's top is at the right edge of the stored image."""
-    image = np.zeros((40, 60, 3), np.uint8)
-    image[:, 30:] = 255
-    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    exif = b"Exif\0\0" + tiff
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
-    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
-    upright = read_image(tmp_path / "a.jpg")
-    assert upright.shape == (60, 40, 3)
-    assert upright[:25].mean() < 10
-    assert upright[35:].mean() > 245
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.full((9, 7), 77, np.uint8),
-        np.full((9, 7, 4), 77, np.uint8),
-        np.full((9, 7, 3), 77 * 257, np.uint16),
-    ],
-    ids=["gray", "alpha", "16 bit"],
-)
-def test_every_kind_of_image_becomes_8_bit_bgr(image, tmp_path):
-    assert cv2.imwrite(str(tmp_path / "a.png"), image)
-    read = read_image(tmp_path / "a.png")
-    assert read.dtype == np.uint8
-    assert read.shape == (9, 7, 3)
-    assert set(read.flat) == {77}
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["jpg", "webp", "avif", "png"])
-def test_photographs_of_every_kind_are_turned_upright(kind, orientation, tmp_path):
-    if kind == "avif" and not features.check("avif"):
-        pytest.skip("this Pillow cannot write AVIF")
-    quarters = np.zeros((40, 60, 3), np.uint8)
-    quarters[:20, :30, 0] = quarters[:20, 30:, 1] = quarters[20:, :30, 2] = 255
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    Image.fromarray(quarters).save(tmp_path / f"a.{kind}", exif=exif, quality=95)
-    with Image.open(tmp_path / f"a.{kind}") as image:
-        upright = np.asarray(ImageOps.exif_transpose(image))
-    read = read_image(tmp_path / f"a.{kind}")
-    assert read.shape == upright.shape
-    assert np.abs(read[..., ::-1].astype(int) - upright).mean() < 10
-
-
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_pictures_of_more_than_8_bits_keep_their_brightness(bits, tmp_path):
-    ramp = np.linspace(0, 255, 64).astype(np.uint16)
-    deep = np.tile(ramp << (bits - 8), (8, 1))
-    assert cv2.imwrite(str(tmp_path / "a.png"), deep)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0, :, 1], ramp)
-
-
 def copy_as_heif(video, path, brand="heic"):
     """Write what FFmpeg takes for a photograph of a phone, one tile of it."""
     options = ["-frames:v", 1, "-c:v", "libx265", "-brand", brand, "-f", "mp4"]
@@ -242,54 +117,6 @@ def test_names_that_are_not_utf_8_can_be_read(byte_named):
     assert frames[0].image.shape == (144, 176, 3)
     (frame,) = open_frames(str(byte_named / f"{BYTE_NAME}2.png"))
     assert frame.image.shape == (20, 30, 3)
-
-
-def test_interlaced_video_shows_its_own_pictures(tmp_path):
-    """OpenCV gives memory that holds the pictures of the video before."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    make_video(folder / "1-phone.mp4", "-vf", "negate")
-    fields = ["-flags", "+ildct+ilme", "-x264opts", "tff=1", "-c:v", "libx264"]
-    make_video(folder / "2-camcorder.mts", *fields, "-f", "mpegts")
-    plain = make_video(tmp_path / "plain.avi", "-c:v", "ffv1")
-    frames = [f for f in open_frames(str(folder)) if f.source == "2-camcorder"]
-    for frame, wanted in zip(frames, open_frames(str(plain)), strict=True):
-        assert np.abs(frame.image.astype(int) - wanted.image).mean() < 30
-
-
-@pytest.mark.parametrize("ending", ["mkv", "mp4"])
-def test_a_video_whose_picture_pauses_is_read_to_its_end(ending, tmp_path):
-    """OpenCV gives up after 4096 packets of sound."""
-    pause = "setpts='if(lt(N,30),PTS,PTS+150/TB)'"
-    path = tmp_path / f"pause.{ending}"
-    sound = ["-f", "lavfi", "-i", "sine=duration=154", "-c:a", "aac"]
-    options = [*sound, "-vf", pause, "-fps_mode", "passthrough", "-c:v", "libx264"]
-    frames = list(open_frames(str(make_video(path, *options, seconds=4))))
-    assert len(frames) == 100
-    assert frames[30].time - frames[29].time == pytest.approx(150, abs=0.1)
-
-
-def test_damage_near_the_end_loses_no_more_than_a_decoder_holds(tmp_path):
-    """FFmpeg decodes a frame in each of at most 17 threads; an error loses them."""
-    path = make_video(tmp_path / "a.flv", "-c:v", "libx264", "-g", 12)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
-    counted = run_ffmpeg("-i", path, "-fps_mode", "passthrough", "-f", "null", "-")
-    expected = int(re.findall(r"frame=\s*(\d+)", counted)[-1])
-    read = len(list(open_frames(str(path))))
-    assert expected - 17 <= read <= expected
-
-
-def test_damage_in_the_middle_is_counted_in_one_line(tmp_path, capsys):
-    path = make_video(tmp_path / "a.avi", "-c:v", "mjpeg")
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 800] = bytes(800)
-    path.write_bytes(content)
-    read = len(list(open_frames(str(path))))
-    assert read > 40
-    error = capsys.readouterr().err
-    assert f"a.avi: damaged: read {read} frames" in error
-    assert len(error.splitlines()) == 1
 
 
 def test_a_video_is_opened_once(carphone, monkeypatch):
@@ -377,95 +204,205 @@ def test_a_playlist_under_a_videos_name_opens_nothing_else(
     assert Visitors.paths == []
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n, then nothing"])
-def test_a_file_that_is_not_an_image_gives_none(content, tmp_path):
-    (tmp_path / "a.png").write_bytes(content)
-    assert read_image(tmp_path / "a.png") is None
-    assert read_image(tmp_path / "missing.png") is None
-    assert read_image(tmp_path) is None
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://admin:S3cr#t@camera/door", "rtsp://"),
+        ("rtsp://admin:s/cret@camera:554/door", "rtsp://camera:554/door"),
+        ("rtsp://admin:p@ss@camera/door", "rtsp://camera/door"),
+        ("rtsp://admin:s?cr/e@t@camera", "rtsp://"),
+        ("rtsp://admin:12/34@camera/door", "rtsp://camera/door"),
+        ("http://admin:secret@[fe80::1]:80/a", "http://[fe80::1]:80/a"),
+        ("http://camera/a.mjpg?user=a&password=secret", "http://camera/a.mjpg"),
+        ("http://camera/a?user=a@b.org&password=secret", "http://"),
+        ("http://camera:8080/a/b.mp4#t", "http://camera:8080/a/b.mp4"),
+        ("http://camera/@ada/b.mp4", "http://ada/b.mp4"),
+        ("udp://@239.0.0.1:1234", "udp://239.0.0.1:1234"),
+    ],
+)
+def test_a_password_is_never_shown(address, shown):
+    assert hide_password(address) == shown
 
 
-def test_read_ahead_keeps_order_and_reports_errors():
-    def broken():
-        yield from range(10)
-        raise ValueError("the eleventh")
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.ts", "clip.avi"])
+def test_a_video_at_an_address_is_read_like_a_file(name, web):
+    folder, address = web
+    make_video(folder / name, *["-live", 1] * name.endswith("webm"))
+    source = open_frames(f"{address}/{name}?key=secret", skip=20)
+    assert (source.live, source.kind) == (False, "video")
+    frames = list(source)
+    assert [(f.source, f.number) for f in frames] == [
+        (f"127.0.0.1-{name}", 20),
+        (f"127.0.0.1-{name}", 40),
+    ]
+    assert source.read == 50
+    assert frames[1].time == pytest.approx(39 / 25, abs=0.01)
 
-    items = read_ahead(broken())
-    assert [next(items) for _ in range(10)] == list(range(10))
-    with pytest.raises(ValueError, match="the eleventh"):
-        next(items)
+
+def test_a_recording_at_an_address_is_opened_once(web, monkeypatch):
+    opened, open_container = [], av.open
+    monkeypatch.setattr(
+        av,
+        "open",
+        lambda *a, **options: opened.append(a) or open_container(*a, **options),
+    )
+    make_video(web[0] / "clip.mp4")
+    assert len(list(open_frames(f"{web[1]}/clip.mp4", skip=20))) == 2
+    assert len(opened) == 1
 
 
-def test_closing_read_ahead_early_ends_its_thread_and_closes_the_items():
-    closed = threading.Event()
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_a_picture_at_an_address_is_an_image(kind, web, face_image):
+    folder, address = web
+    Image.fromarray(face_image[..., ::-1]).save(folder / f"a.{kind}", quality=95)
+    source = open_frames(f"{address}/a.{kind}", skip=16)
+    assert (source.live, source.kind, source.total) == (False, "image", 1)
+    (frame,) = source
+    assert (frame.source, frame.number, frame.still) == (f"127.0.0.1-a.{kind}", 1, True)
+    assert np.abs(frame.image.astype(int) - face_image).mean() < 3
 
-    def endless():
-        try:
-            yield from count()
-        finally:
-            closed.set()
 
-    before = threading.active_count()
-    items = read_ahead(endless())
-    assert next(items) == 0
-    items.close()
-    assert closed.is_set()
-    assert threading.active_count() == before
+def test_a_file_that_is_missing_at_an_address_is_one_line(web):
+    with pytest.raises(UserError, match=r"/none\.mp4: neither an image nor a video"):
+        open_frames(f"{web[1]}/none.mp4")
+
+
+def test_a_live_playlist_stays_live_and_opens_no_local_file(web, carphone):
+    folder, address = web
+    run_ffmpeg("-i", carphone, "-c", "copy", folder / "a.ts")
+    start = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n"
+    (folder / "live.m3u8").write_text(f"{start}{address}/a.ts\n")
+    with closing(open_frames(f"{address}/live.m3u8")) as source:
+        assert source.live
+    (folder / "evil.m3u8").write_text(f"{start}file://{folder}/a.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(UserError, match=r"evil\.m3u8"):
+        open_frames(f"{address}/evil.m3u8")
+
+
+def test_a_folder_is_read_in_natural_order_without_hidden_files(tmp_path, carphone):
+    names = ("10.png", "2.png", "1.png", "ben/3.png", ".hidden.png", ".trash/4.png")
+    for name in names:
+        write_image(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "clip.mp4").write_bytes(carphone.read_bytes())
+    frames = list(open_frames(str(tmp_path), skip=60))
+    assert [(frame.source, frame.number) for frame in frames] == [
+        ("1", 1),
+        ("2", 1),
+        ("10", 1),
+        ("ben-3", 1),
+        ("clip", 60),
+        ("clip", 120),
+    ]
+
+
+def test_a_file_whose_name_is_a_number_is_not_a_camera(tmp_path, monkeypatch):
+    write_image(tmp_path / "8.png")
+    (tmp_path / "8.png").rename(tmp_path / "8")
+    monkeypatch.chdir(tmp_path)
+    assert open_frames("8").kind == "image"
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "folder", "cut.mp4"])
+def test_an_unreadable_input_fails_at_once_and_is_named(name, tmp_path, carphone):
+    (tmp_path / "text.mp4").write_text("I am no video")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "cut.mp4").write_bytes(carphone.read_bytes()[:3000])
+    with pytest.raises(UserError, match=name):
+        assert open_frames(str(tmp_path / name)).kind
+
+
+def test_other_files_of_a_folder_are_counted_by_kind(tmp_path, capsys):
+    for name in ("1.png", "2.jfif"):
+        write_image(tmp_path / "a.png")
+        (tmp_path / name).write_bytes((tmp_path / "a.png").read_bytes())
+    for name in ("a.heic", "b.heic", "notes.txt", ".hidden.heic"):
+        (tmp_path / name).write_text("no picture that OpenCV reads")
+    assert [frame.source for frame in open_frames(str(tmp_path))] == ["1", "2", "a"]
+    error = capsys.readouterr().err
+    assert "ignored 3 files: .heic (2), .txt (1); HEIF images" in error
+    assert "convert them to JPEG" in error
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("", "--input is empty"),
+        ("99999999999", "no such file, folder or camera"),
+        ("rtsp://", "then :// and a host"),
+        ("http:///stream", "then :// and a host"),
+        ("HTTP:///stream", "then :// and a host"),
+        ("http://[::1/a", "neither an image nor a video"),
+        ("http://127.0.0.1:door/a", "neither an image nor a video"),
+        ("srt://camera:9", "an address is one of http"),
+        ("gopher://camera/a", "an address is one of http, https, rtmp, rtp"),
+    ],
+)
+def test_an_input_that_names_nothing_is_explained_in_one_line(source, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        open_frames(source)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_folder_whose_name_is_a_number_is_not_a_camera(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "2024" / "a.png")
+    assert [frame.source for frame in open_frames("2024")] == ["a"]
 
 
 @pytest.fixture
-def cores(monkeypatch):
-    """Set the number of cores that this process may use."""
+def fifo(tmp_path):
+    """Return a function that sends a file through a FIFO, and its path."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no FIFOs")
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
 
-    def set_cores(number):
-        monkeypatch.setattr(cv2, "getNumberOfCPUs", lambda: number)
+    def send(file):
+        def copy():
+            with suppress(OSError), file.open("rb") as source, path.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
 
-    return set_cores
+        threading.Thread(target=copy, daemon=True).start()
+        return path
 
-
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("n", [0, 1, 50])
-def test_mapped_items_come_in_order(n, threads, cores):
-    cores(threads)
-    squares = map_ahead(lambda item: item * item, range(n))
-    assert list(squares) == [item * item for item in range(n)]
+    return send
 
 
-def test_items_are_taken_in_the_callers_thread_and_mapped_in_others():
-    own, takers, mappers = threading.get_ident(), set(), set()
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("skip", "numbers"), [(20, [20, 40]), (60, [])])
+def test_a_fifo_is_read_once(skip, numbers, fifo, tmp_path):
+    path = make_video(tmp_path / "a.ts", "-c:v", "libx264", "-f", "mpegts")
+    source = open_frames(str(fifo(path)), skip)
+    assert source.kind == "video"
+    assert [(f.source, f.number) for f in source] == [("fifo", n) for n in numbers]
+    assert source.read == 50
 
-    def items():
-        for item in range(20):
-            takers.add(threading.get_ident())
-            yield item
 
-    for _ in map_ahead(lambda _: mappers.add(threading.get_ident()), items()):
+class HalfOfIt(http.server.BaseHTTPRequestHandler):
+    content: ClassVar[bytes]
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content[: len(self.content) // 2])
+
+    def log_message(self, *args):
         pass
-    assert takers == {own}
-    assert own not in mappers
 
 
-def test_no_more_is_mapped_ahead_than_there_are_cores(cores):
-    cores(2)
-    taken = []
-    items = map(lambda item: taken.append(item) or item, count())
-    with closing(map_ahead(lambda item: item, items)) as mapped:
-        for item in range(10):
-            assert next(mapped) == item
-            assert len(taken) == item + 3
-
-
-def test_a_mapped_items_error_is_raised_in_its_place():
-    mapped = map_ahead(lambda item: 1 // (item - 3), range(10))
-    assert [next(mapped) for _ in range(3)] == [-1, -1, -1]
-    with pytest.raises(ZeroDivisionError):
-        next(mapped)
-
-
-def test_closing_a_map_early_ends_its_threads(cores):
-    cores(3)
-    before = threading.active_count()
-    mapped = map_ahead(lambda item: item, count())
-    assert next(mapped) == 0
-    mapped.close()
-    assert threading.active_count() == before
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_recording_that_breaks_off_ends_with_a_line(patient, tmp_path, capsys):
+    path = make_video(tmp_path / "a.avi", "-c:v", "mjpeg")
+    HalfOfIt.content = path.read_bytes()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HalfOfIt) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a.avi"
+        source = open_frames(address, patient=patient)
+        assert not source.live
+        assert 10 < len(list(source)) < 50
+        server.shutdown()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "/a.avi: broke off (" in line

@@ -6,6 +6,7 @@ from pathlib import Path
 import gather_examples
 import liveness_demo
 import train
+from pyimagesearch.camera import REOPEN_PAUSES
 from pyimagesearch.collect import ENOUGH_TO_TRAIN
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
@@ -13,7 +14,6 @@ from pyimagesearch.labels import THRESHOLD
 
 import cv2
 import pytest
-from pyimagesearch.camera import REOPEN_PAUSES
 
 ROOT = Path(__file__).parent.parent
 LINES = (ROOT / "README.md").read_text().splitlines()
