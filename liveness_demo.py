@@ -143,10 +143,8 @@ def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
-    info("loading face detector...")
     reloader = ModelReloader(args.model, args.le)
     known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     numbers = args.threshold or [THRESHOLD]
     thresholds = numbers[0], numbers[-1]
     display = not args.no_display and has_display()
@@ -162,7 +160,9 @@ def run(args: argparse.Namespace) -> None:
         info("starting video stream...")
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
-        )
+        )  # a file is opened in a thread, while the networks are loaded
+        info("loading face detector...")
+        detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
         network, labels = None, known
         if known.classes:
             info("loading liveness detector...")

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -112,12 +112,14 @@ class FileFrames:
                     yield Frame(to_image(frame), source, middle, seconds)
 
     def close(self) -> None:
-        """Close the file, also if no frame of it was read."""
+        """Close the file, also if no frame of it was read, or once it is open."""
+
+        def close_video(opening: Future) -> None:
+            if not opening.exception() and isinstance(opening.result(), Video):
+                opening.result().close()
+
         if self._opening:
-            with suppress(UserError):
-                content = self._opening.result()
-                if isinstance(content, Video):
-                    content.close()
+            self._opening.add_done_callback(close_video)
 
 
 class LiveFrames:

@@ -379,6 +379,12 @@ def test_a_fifo_is_read_once(skip, numbers, fifo, tmp_path):
     assert source.read == 50
 
 
+@pytest.mark.timeout(60)
+def test_a_fifo_that_nobody_writes_to_can_be_closed(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    open_frames(str(tmp_path / "fifo")).close()
+
+
 class HalfOfIt(http.server.BaseHTTPRequestHandler):
     content: ClassVar[bytes]
 
