@@ -20,13 +20,7 @@ from pyimagesearch.console import UserError, count_of, info, listing
 from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
 from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
-from pyimagesearch.inputs import (
-    FileFrames,
-    Frame,
-    LiveFrames,
-    hide_password,
-    open_frames,
-)
+from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 from pyimagesearch.outputs import has_display, window
 from pyimagesearch.video import is_address
@@ -75,7 +69,7 @@ def gather(
     return with_crop
 
 
-def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
+def with_progress(frames: Frames) -> Iterator[Frame]:
     """Yield the frames, with a progress bar where stderr is a terminal.
 
     Those of a camera are also shown in a window, if there is a display; q ends it.

@@ -17,7 +17,7 @@ FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 LONGEST_WAIT = 0.5  # seconds until the last picture comes again
 STALL_SECONDS = 8.0  # some cameras give a picture in seven seconds
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen a camera
-MAX_WAITING = 16  # pictures ahead of their time; a camera gives none
+MAX_AHEAD = 16  # pictures that wait; those of a camera are never ahead of their time
 
 
 def read_device(device: int | str) -> Iterator[tuple[np.ndarray, float]]:
@@ -53,8 +53,7 @@ def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
     """
     with closing(connect()) as video:
         has_end = not (video.is_camera or patient)
-        asked = time.monotonic()
-        begun = None
+        begun, asked = None, time.monotonic()
         for picture, seconds in video.frames(live=True):
             now = time.monotonic()
             begun = begun or now
@@ -106,8 +105,8 @@ class Camera:
         picture = np.zeros((480, 640, 3), np.uint8)
         due = new = returned = time.monotonic()
         while True:
-            is_new = self._wait(returned + LONGEST_WAIT - time.monotonic())
-            if is_new:
+            stale = 0.0
+            if self._wait(returned + LONGEST_WAIT - time.monotonic()):
                 with self._changed:
                     picture, due = self._waiting.popleft()
                     self._changed.notify_all()
@@ -117,7 +116,8 @@ class Camera:
                     continue
             elif self._end.done() and not self._waiting:
                 return self._end.result()
-            stale = 0.0 if is_new else time.monotonic() - new
+            else:
+                stale = time.monotonic() - new
             is_image = isinstance(picture, np.ndarray)
             image = picture.copy() if is_image else to_image(picture)
             yield image, self.read, due - self._start + stale, stale
@@ -129,9 +129,7 @@ class Camera:
 
     def _wait(self, seconds: float) -> bool:
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._waiting or self._end.done(), max(0.0, seconds)
-            )
+            self._changed.wait_for(lambda: self._waiting or self._end.done(), seconds)
             return bool(self._waiting)
 
     def _put(self, picture, due: float) -> None:
@@ -141,11 +139,9 @@ class Camera:
             while len(waiting) > 1 and waiting[1][1] <= now and not self._is_recording:
                 waiting.popleft()
             # What runs so far ahead of the clock is a recording: it waits to be taken.
-            self._is_recording |= len(waiting) == MAX_WAITING
+            self._is_recording |= len(waiting) == MAX_AHEAD
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: len(waiting) < MAX_WAITING or self._is_closed
-            )
+            self._changed.wait_for(lambda: len(waiting) < MAX_AHEAD or self._is_closed)
 
     def _read_and_reopen(self, pictures: Iterator) -> None:
         failed, received = 0, False  # attempts since the last picture

@@ -146,9 +146,10 @@ class LiveFrames:
             yield Frame(image, self._source, number, seconds, stale=stale)
 
 
-def open_frames(
-    source: str, skip: int = 1, patient: bool = False
-) -> FileFrames | LiveFrames:
+Frames = FileFrames | LiveFrames
+
+
+def open_frames(source: str, skip: int = 1, patient: bool = False) -> Frames:
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
     `source` is a camera index ("0") or device, an address with one of SCHEMES, a video,
@@ -183,7 +184,7 @@ def open_file(name: str) -> np.ndarray | Video:
     return Video(name) if image is None else image
 
 
-def _open_address(address: str, skip: int, patient: bool) -> FileFrames | LiveFrames:
+def _open_address(address: str, skip: int, patient: bool) -> Frames:
     scheme, _, rest = address.partition("://")
     scheme, shown, begun = scheme.lower(), hide_password(address), time.monotonic()
     if scheme not in SCHEMES or rest[:1] in ("", "/"):

@@ -80,9 +80,8 @@ class Video:
     """A video, a stream, or an image that only FFmpeg reads, by path or address.
 
     Messages call it `shown`, as an address may hold a password. What cannot be read is
-    a UserError. `length` is the number of frames that the header states, or None; an
-    address has an end if it states a duration or a size, and is a camera if it cannot
-    have one.
+    a UserError. `length` is the number of frames that the header states, or None; it
+    has an end if it states a duration or a size, and is a camera if it cannot have one.
     """
 
     def __init__(self, name: str, shown: str = ""):
