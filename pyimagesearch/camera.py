@@ -17,26 +17,25 @@ FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 LONGEST_WAIT = 0.5  # seconds until the last picture comes again
 STALL_SECONDS = 8.0  # some cameras give a picture in seven seconds
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen a camera
-MAX_AHEAD = 16  # pictures that wait; those of a camera are never ahead of their time
+# So many pictures that came twice as fast as they play are of a recording: the thread
+# waits until they are taken. Otherwise all but the latest are dropped.
+MAX_WAITING = 16
 
 
-def read_device(device: int | str) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield the pictures of a camera that OpenCV reads, by index or path.
-
-    Each comes with its time on Python's monotonic clock, as do those of `read_stream`.
-    """
+def read_device(device: int | str) -> Iterator[tuple[np.ndarray, None]]:
+    """Yield the pictures of a camera that OpenCV reads, by index or path."""
     backend = cv2.CAP_V4L2 if isinstance(device, str) else cv2.CAP_ANY
     capture = cv2.VideoCapture(device, backend)
     now = last = time.monotonic()
     try:
         while capture.isOpened() and now - last < READ_SECONDS:
             decoded, image = capture.read()
-            now = time.monotonic()
             if decoded:
-                yield image, now
+                yield image, None
                 last = time.monotonic()
             else:
                 time.sleep(0.01)  # it may come back
+            now = time.monotonic()
     finally:
         capture.release()
     raise UserError(
@@ -47,9 +46,9 @@ def read_device(device: int | str) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
-    """Yield the pictures of a stream; its own times count if it may have an end.
+    """Yield the pictures of a stream, and when each is due if it may have an end.
 
-    Any end but that of a recording is a UserError.
+    That is a time of the monotonic clock. Any end but a recording's is a UserError.
     """
     with closing(connect()) as video:
         has_end = not (video.is_camera or patient)
@@ -60,7 +59,7 @@ def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
             has_end &= now - asked < STALL_SECONDS
             if now - asked > READ_SECONDS:  # before its error, RTSP gives a picture
                 break
-            yield picture, begun + seconds if has_end and video.has_clock else now
+            yield picture, begun + seconds if has_end and video.has_clock else None
             asked = time.monotonic()
         has_end &= time.monotonic() - asked < STALL_SECONDS
         if not has_end:
@@ -87,7 +86,8 @@ class Camera:
         self._connect, self._patient = connect, patient
         self._start = time.monotonic()
         self._waiting = deque()  # (picture, when it is due), not yet taken
-        self._is_recording = self._is_closed = False
+        self._is_closed = False
+        self._is_recording = None  # not known yet
         self._changed = Condition()  # reentrant
         self._end = start(self._read_and_reopen, first)
         self._end.add_done_callback(lambda _: self._notify())
@@ -132,21 +132,25 @@ class Camera:
             self._changed.wait_for(lambda: self._waiting or self._end.done(), seconds)
             return bool(self._waiting)
 
-    def _put(self, picture, due: float) -> None:
+    def _put(self, picture, due: float | None) -> None:
         now, waiting = time.monotonic(), self._waiting
         with self._changed:
-            waiting.append((picture, due))
-            while len(waiting) > 1 and waiting[1][1] <= now and not self._is_recording:
+            waiting.append((picture, due or now))
+            if not due:
+                self._is_recording = False
+            elif len(waiting) == MAX_WAITING and self._is_recording is None:
+                self._is_recording = due - now > (due - waiting[0][1]) / 2
+            while self._is_recording is False and len(waiting) > 1:
                 waiting.popleft()
-            # What runs so far ahead of the clock is a recording: it waits to be taken.
-            self._is_recording |= len(waiting) == MAX_AHEAD
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(waiting) < MAX_AHEAD or self._is_closed)
+            self._changed.wait_for(
+                lambda: len(waiting) < MAX_WAITING or self._is_closed
+            )
 
     def _read_and_reopen(self, pictures: Iterator) -> None:
         failed, received = 0, False  # attempts since the last picture
         while not self._is_closed:
-            self._is_recording = False
+            self._is_recording = None
             try:
                 with closing(pictures):
                     for picture, due in pictures:
