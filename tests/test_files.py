@@ -223,3 +223,10 @@ def test_natural_order_puts_2_before_10_wherever_the_number_is():
     names = ["a10b2", "a2b10", "a2b9", "a", "b1", "10", "9", "a02b1"]
     expected = ["9", "10", "a", "a02b1", "a2b9", "a2b10", "a10b2", "b1"]
     assert sorted(names, key=lambda name: natural_key(Path(name))) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no FIFOs")
+@pytest.mark.timeout(60)
+def test_a_fifo_has_no_fingerprint_as_it_can_be_read_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert fingerprint_of(tmp_path / "fifo") == ""

@@ -350,11 +350,12 @@ def test_a_folder_whose_name_is_a_number_is_not_a_camera(tmp_path, monkeypatch):
     assert [frame.source for frame in open_frames("2024")] == ["a"]
 
 
+NEEDS_FIFOS = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no FIFOs")
+
+
 @pytest.fixture
 def fifo(tmp_path):
-    """Return a function that sends a file through a FIFO, and its path."""
-    if not hasattr(os, "mkfifo"):
-        pytest.skip("this system has no FIFOs")
+    """Return a function that sends a file through a FIFO, and returns its path."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
 
@@ -369,6 +370,7 @@ def fifo(tmp_path):
     return send
 
 
+@NEEDS_FIFOS
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("skip", "numbers"), [(20, [20, 40]), (60, [])])
 def test_a_fifo_is_read_once(skip, numbers, fifo, tmp_path):
@@ -379,6 +381,7 @@ def test_a_fifo_is_read_once(skip, numbers, fifo, tmp_path):
     assert source.read == 50
 
 
+@NEEDS_FIFOS
 @pytest.mark.timeout(60)
 def test_a_fifo_that_nobody_writes_to_can_be_closed(tmp_path):
     os.mkfifo(tmp_path / "fifo")
