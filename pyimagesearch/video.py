@@ -197,9 +197,9 @@ def to_image(frame) -> np.ndarray:
 def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
     """Yield a function that appends an image to a video, at its time in seconds.
 
-    Images are (M, N, 3) uint8 BGR; all are resized to the size of the first.
-    Times must not go back. `path` ends in one of OUTPUT_SUFFIXES. However the block
-    ends, the video is closed properly and then put in place.
+    Images are (M, N, 3) uint8 BGR; all get the size of the first. Times must not go
+    back. `path` ends in one of OUTPUT_SUFFIXES. However the block ends, the video is
+    closed properly and then put in place.
     """
     with temporary_beside(path, path.suffix) as temporary:
         video = VideoWriter(temporary, path)
@@ -214,29 +214,26 @@ class VideoWriter:
     """A video that PyAV writes to `temporary`; UserErrors name `path` and end it."""
 
     def __init__(self, temporary: Path, path: Path):
-        import av
-
-        self._av, self._temporary, self._path = av, temporary, path
+        self._temporary, self._path = temporary, path
         self._container = None  # until the first image, which sets the size
-
-    def _open(self, image: np.ndarray, seconds: float) -> None:
-        self._container = self._av.open(str(self._temporary), "w")
-        stream = self._container.add_stream(CODEC, NOMINAL_RATE, OPTIONS)
-        # Chroma of this pixel format has half the width and height.
-        height, width = image.shape[:2]
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
-        self._stream, self._start, self._last = stream, seconds, -1
 
     def write(self, image: np.ndarray, seconds: float) -> None:
         """Append an image."""
+        import av
+
         with self._explained():
             if not self._container:
-                self._open(image, seconds)
+                self._container = av.open(str(self._temporary), "w")
+                stream = self._container.add_stream(CODEC, NOMINAL_RATE, OPTIONS)
+                # Chroma of this pixel format has half the width and height.
+                height, width = image.shape[:2]
+                stream.width, stream.height = width + width % 2, height + height % 2
+                stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
+                self._stream, self._start, self._last = stream, seconds, -1
             image = cv2.resize(image, (self._stream.width, self._stream.height))
             # OpenCV converts faster than FFmpeg.
             image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
-            picture = self._av.VideoFrame.from_ndarray(image, format=PIXELS)
+            picture = av.VideoFrame.from_ndarray(image, format=PIXELS)
             time = round((seconds - self._start) / UNIT)
             self._last = max(time, self._last + 1)
             picture.pts, picture.time_base = self._last, UNIT
@@ -252,11 +249,13 @@ class VideoWriter:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        import av
+
         try:
             yield
-        except (OSError, self._av.FFmpegError) as error:
+        except (OSError, av.FFmpegError) as error:
             if self._container:
-                with suppress(OSError, self._av.FFmpegError):
+                with suppress(OSError, av.FFmpegError):
                     self._container.close()
             self._container = None
             reason = f"{self._path}: the video cannot be written: {error.strerror}"
