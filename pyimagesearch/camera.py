@@ -15,7 +15,6 @@ import numpy as np
 
 FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 LONGEST_WAIT = 0.5  # seconds until the last picture comes again
-STALL_SECONDS = 8.0  # some cameras give a picture in seven seconds
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen a camera
 # So many pictures that came twice as fast as they play are of a recording: the thread
 # waits until they are taken. Otherwise all but the latest are dropped.
@@ -26,16 +25,15 @@ def read_device(device: int | str) -> Iterator[tuple[np.ndarray, None]]:
     """Yield the pictures of a camera that OpenCV reads, by index or path."""
     backend = cv2.CAP_V4L2 if isinstance(device, str) else cv2.CAP_ANY
     capture = cv2.VideoCapture(device, backend)
-    now = last = time.monotonic()
+    last = time.monotonic()
     try:
-        while capture.isOpened() and now - last < READ_SECONDS:
+        while capture.isOpened() and time.monotonic() - last < READ_SECONDS:
             decoded, image = capture.read()
             if decoded:
                 yield image, None
                 last = time.monotonic()
             else:
                 time.sleep(0.01)  # it may come back
-            now = time.monotonic()
     finally:
         capture.release()
     raise UserError(
@@ -56,12 +54,11 @@ def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
         for picture, seconds in video.frames(live=True):
             now = time.monotonic()
             begun = begun or now
-            has_end &= now - asked < STALL_SECONDS
-            if now - asked > READ_SECONDS:  # before its error, RTSP gives a picture
+            if now - asked > READ_SECONDS:  # RTSP gives a picture before its error
+                has_end = False
                 break
             yield picture, begun + seconds if has_end and video.has_clock else None
             asked = time.monotonic()
-        has_end &= time.monotonic() - asked < STALL_SECONDS
         if not has_end:
             raise UserError(f"{video.shown} gives no more pictures")
 

@@ -35,7 +35,6 @@ def impatient(monkeypatch):
         monkeypatch.setattr(module, "READ_SECONDS", 1.5)
     for module in (camera, inputs):
         monkeypatch.setattr(module, "FIRST_PICTURE_SECONDS", 5.0)
-    monkeypatch.setattr(camera, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(camera, "LONGEST_WAIT", 0.05)
     monkeypatch.setattr(camera, "REOPEN_PAUSES", (0.1, 0.2, 0.4))
 
@@ -250,6 +249,26 @@ def test_a_recording_that_is_sent_chunked_is_read_once_and_whole(tmp_path):
     for frame, other in zip(frames, wanted, strict=True):
         np.testing.assert_array_equal(frame.image, other.image)
         assert frame.time - frames[0].time == pytest.approx(other.time, abs=0.01)
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_without_a_size_that_stalls_is_reopened(tmp_path, impatient, capsys):
+    content = make_recording(tmp_path / "clip.ts").read_bytes()
+    done = threading.Event()
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "video/mp2t")
+        handler.end_headers()
+        handler.wfile.write(content[: len(content) // 2])
+        done.wait(30)
+
+    with serve(answer) as (address, paths), closing(open_frames(address)) as source:
+        frames = iter(source)
+        while len(paths) < 2:
+            next(frames)
+        done.set()
+    assert "127.0.0.1-door gives no more pictures" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(60)
