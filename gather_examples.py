@@ -20,10 +20,10 @@ from pyimagesearch.console import UserError, count_of, info, listing
 from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
 from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
-from pyimagesearch.frames import FileFrames, Frame, is_address
-from pyimagesearch.live import LiveFrames, hide_password, open_frames
+from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 from pyimagesearch.outputs import has_display, window
+from pyimagesearch.video import is_address
 
 from tqdm import tqdm
 
@@ -69,7 +69,7 @@ def gather(
     return with_crop
 
 
-def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
+def with_progress(frames: Frames) -> Iterator[Frame]:
     """Yield the frames, with a progress bar where stderr is a terminal.
 
     Those of a camera are also shown in a window, if there is a display; q ends it.
@@ -82,7 +82,8 @@ def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
             show = stack.enter_context(window(frames.kind))
         for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
-            yield frame
+            if not frame.stale:
+                yield frame
             if show and not show(frame):
                 return
 
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
         kind = frames.kind  # waits for a file to be open, before a folder is made
         output = CropFolder(args.output, args.margin, detectors.name)
         if not frames.live:
-            frames.files = output.name_sources(frames.files)
+            frames.rename(output.name_sources)
         try:
             with closing(output), closing(with_progress(frames)) as shown:
                 with_crop = gather(

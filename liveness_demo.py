@@ -23,9 +23,8 @@ from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame
+from pyimagesearch.inputs import Frame, open_frames
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.outputs import (
@@ -144,10 +143,8 @@ def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
-    info("loading face detector...")
     reloader = ModelReloader(args.model, args.le)
     known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     numbers = args.threshold or [THRESHOLD]
     thresholds = numbers[0], numbers[-1]
     display = not args.no_display and has_display()
@@ -163,7 +160,9 @@ def run(args: argparse.Namespace) -> None:
         info("starting video stream...")
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
-        )
+        )  # a file is opened in a thread, while the networks are loaded
+        info("loading face detector...")
+        detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
         network, labels = None, known
         if known.classes:
             info("loading liveness detector...")
@@ -191,7 +190,7 @@ def run(args: argparse.Namespace) -> None:
             if network:
                 collector.compare_with(args.model)
             if not frames.live:
-                frames.files = collector.name_sources(frames.files)
+                frames.rename(collector.name_sources)
         if display:
             paced = collector is not None and not frames.live
             output = window(kind, collector, paced)

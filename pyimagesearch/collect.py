@@ -9,7 +9,7 @@ from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import command_line, count_of, info, warn
 from pyimagesearch.crops import CropFolder, common_cut, find_crops
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import Frame
+from pyimagesearch.inputs import Frame
 from pyimagesearch.labels import Labels
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 

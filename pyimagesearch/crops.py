@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.faces import Face, Res10, crop_face
-from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
-from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, find_files, read_image
+from pyimagesearch.files import Appender, atomic_write, find_files, to_csv, write_new
+from pyimagesearch.inputs import Frame
 from pyimagesearch.names import UNSURE, as_label, name_crop, resolve_names
+from pyimagesearch.video import IMAGE_SUFFIXES, read_image
 
 import cv2
 import numpy as np

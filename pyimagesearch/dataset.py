@@ -20,8 +20,9 @@ from pyimagesearch.crops import (
     read_searches,
 )
 from pyimagesearch.faces import HEIGHT, WIDTH, shrink
-from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
+from pyimagesearch.files import find_files
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
+from pyimagesearch.video import HEIF_ADVICE, read_image
 
 import numpy as np
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError
 from pyimagesearch.flags import DETECTORS
-from pyimagesearch.frames import Frame, map_ahead
+from pyimagesearch.inputs import Frame
+from pyimagesearch.threads import map_ahead
 
 import cv2
 import numpy as np

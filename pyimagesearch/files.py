@@ -1,19 +1,43 @@
-"""Write files whole or not at all, or append whole lines."""
+"""Find files; write them whole or not at all, or append whole lines."""
 
 import csv
 import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyimagesearch.console import UserError
 
 FINGERPRINT_BYTES = 1 << 20  # of a file's beginning and end
+
+
+def find_files(folder: Path, suffixes: Set[str] | None = None) -> list[Path]:
+    """Find the files below a folder in natural order, but hidden ones.
+
+    `suffixes` are in lower case; those of the files may be in upper case.
+    """
+    return sorted(
+        (
+            path
+            for path in folder.rglob("*")
+            if (suffixes is None or path.suffix.lower() in suffixes)
+            and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+            and path.is_file()
+        ),
+        key=natural_key,
+    )
+
+
+def natural_key(path: Path) -> list:
+    """Sort key that puts 2 before 10."""
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 @contextmanager
@@ -97,7 +121,12 @@ def sha256_of(path: Path) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size."""
+    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size.
+
+    A FIFO, which can be read once, gives "".
+    """
+    if path.is_fifo():
+        return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         digest = hashlib.sha256(str(size).encode())

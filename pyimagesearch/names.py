@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyimagesearch.console import UserError
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_address
+from pyimagesearch.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_address
 
 import numpy as np
 

@@ -6,17 +6,22 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError, warn
-from pyimagesearch.encoder import SUFFIXES, Output, video_file
 from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
-from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
+from pyimagesearch.inputs import Frame
 from pyimagesearch.names import BONA_FIDE, UNSURE
+from pyimagesearch.video import (
+    IMAGE_SUFFIXES,
+    OUTPUT_SUFFIXES,
+    VIDEO_SUFFIXES,
+    video_file,
+)
 
 import cv2
 import numpy as np
@@ -31,6 +36,8 @@ GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER}  # every other label is an attack
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+Output = Callable[[Frame], bool]
+"""Takes a frame and returns whether to go on."""
 
 
 def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
@@ -47,15 +54,22 @@ def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
     check_writable(path)
-    suffixes = IMAGE_SUFFIXES if kind == "image" else SUFFIXES
+    suffixes = IMAGE_SUFFIXES if kind == "image" else OUTPUT_SUFFIXES
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"--output {path}: the output is one {kind}, so the name must end in one "
             f"of {' '.join(sorted(suffixes))}"
         )
     if kind == "video":
-        return video_file(path)
+        return video_of_frames(path)
     return nullcontext(lambda frame: write_image(path, frame))
+
+
+@contextmanager
+def video_of_frames(path: Path) -> Iterator[Output]:
+    """Yield an output that appends frames to a video."""
+    with video_file(path) as write:
+        yield lambda frame: write(frame.image, frame.time) is None
 
 
 def write_image(path: Path, frame: Frame) -> bool:
@@ -78,7 +92,7 @@ def folder(path: Path) -> Iterator[Output]:
             if frame.source != source:
                 stack.close()  # the video of the previous source
                 source = frame.source
-                write = stack.enter_context(video_file(path / f"{source}.mp4"))
+                write = stack.enter_context(video_of_frames(path / f"{source}.mp4"))
             return write(frame)
 
         yield write_to_its_file

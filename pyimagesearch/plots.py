@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.files import atomic_write
-from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import TRIALS_FOR_RATE, Evaluation, Measurement, Rate
 from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.video import read_image
 
 import numpy as np
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pyimagesearch.console import count_of, info
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import read_image
 from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np

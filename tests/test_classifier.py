@@ -15,10 +15,10 @@ from pyimagesearch.classifier import (
 )
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces
-from pyimagesearch.frames import read_image
+from pyimagesearch.inputs import open_frames
 from pyimagesearch.labels import Labels, load_labels, save_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.models import Network, load_classifier
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np

@@ -18,9 +18,10 @@ from pyimagesearch.console import UserError
 from pyimagesearch.crops import CropFolder, read_manifest
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import Face, crop_face
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch.inputs import Frame
 from pyimagesearch.labels import Labels
 from pyimagesearch.outputs import TITLE
+from pyimagesearch.video import read_image
 
 import numpy as np
 import pytest

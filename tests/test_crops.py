@@ -17,8 +17,9 @@ from pyimagesearch.crops import (
     read_searches,
 )
 from pyimagesearch.faces import Face
-from pyimagesearch.files import fingerprint_of, to_csv
-from pyimagesearch.frames import Frame, find_files, read_image
+from pyimagesearch.files import find_files, fingerprint_of, to_csv
+from pyimagesearch.inputs import Frame
+from pyimagesearch.video import read_image
 
 import numpy as np
 import pytest

@@ -8,7 +8,8 @@ from pyimagesearch.crops import CropFolder, Search
 from pyimagesearch.dataset import count_sources, load_dataset
 from pyimagesearch.faces import Face, preprocess
 from pyimagesearch.folds import split_dataset
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch.inputs import Frame
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np

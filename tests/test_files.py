@@ -11,11 +11,14 @@ from pyimagesearch.files import (
     check_distinct,
     check_outside,
     check_writable,
+    find_files,
     fingerprint_of,
+    natural_key,
     temporary_beside,
     to_csv,
     write_new,
 )
+from pyimagesearch.video import IMAGE_SUFFIXES
 
 import pytest
 
@@ -184,3 +187,46 @@ def test_a_fingerprint_depends_on_size_beginning_end_and_suffix(tmp_path):
     assert prints[0] == prints[1]
     assert len(set(prints)) == len(prints) - 1
     assert all(len(one.split(".")[0]) == 16 for one in prints)
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def find(folder, suffixes=None):
+    files = find_files(folder, suffixes)
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def test_files_are_found_at_any_depth_in_natural_order(tmp_path):
+    touch(tmp_path, "10.png", "2.png", "1.txt", "b/3.png", "b/20.png", "a/9/1.png")
+    numbers = ["1.txt", "2.png", "10.png"]
+    assert find(tmp_path) == [*numbers, "a/9/1.png", "b/3.png", "b/20.png"]
+
+
+def test_hidden_files_and_folders_are_ignored(tmp_path):
+    touch(tmp_path / ".here", "1.png", ".2.png", ".trash/3.png", "a/.b/c/4.png")
+    (tmp_path / ".here" / "folder.png").mkdir()
+    # The folder that is searched may itself be hidden.
+    assert find(tmp_path / ".here") == ["1.png"]
+
+
+def test_suffixes_match_in_upper_case_too(tmp_path):
+    touch(tmp_path, "a.PNG", "b.Jpg", "c.txt", "d", "e.png.part")
+    assert find(tmp_path, IMAGE_SUFFIXES) == ["a.PNG", "b.Jpg"]
+    assert find(tmp_path, {".txt"}) == ["c.txt"]
+
+
+def test_natural_order_puts_2_before_10_wherever_the_number_is():
+    names = ["a10b2", "a2b10", "a2b9", "a", "b1", "10", "9", "a02b1"]
+    expected = ["9", "10", "a", "a02b1", "a2b9", "a2b10", "a10b2", "b1"]
+    assert sorted(names, key=lambda name: natural_key(Path(name))) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no FIFOs")
+@pytest.mark.timeout(60)
+def test_a_fifo_has_no_fingerprint_as_it_can_be_read_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert fingerprint_of(tmp_path / "fifo") == ""

@@ -11,7 +11,8 @@ from pyimagesearch import crops
 from pyimagesearch.crops import Search, read_manifest, read_searches
 from pyimagesearch.faces import crop_face, detect_faces
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import read_image
+from pyimagesearch.inputs import Frame
+from pyimagesearch.video import read_image
 
 import av
 import cv2
@@ -463,3 +464,15 @@ def test_folders_of_persons_are_part_of_a_class(gather, carphone, tmp_path):
         _, out, *_ = gather(carphone, output=output)
         command = shlex.split(out.splitlines()[-1])
         assert command[-2:] == ["--dataset", str(tmp_path / "data")]
+
+
+def test_a_stale_frame_of_a_camera_is_not_searched(face_image):
+    new = Frame(face_image, "door", 1, 0.0)
+
+    class Camera:
+        total, live, read = None, False, 1
+
+        def __iter__(self):
+            yield from [new._replace(stale=0.6), new, new._replace(stale=1.1)]
+
+    assert [f.stale for f in gather_examples.with_progress(Camera())] == [0.0]

@@ -18,10 +18,10 @@ from pyimagesearch import outputs
 from pyimagesearch.backend import keras
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.faces import DetectorPool, Face
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch.inputs import Frame, open_frames
 from pyimagesearch.labels import load_labels, save_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.outputs import TITLE
+from pyimagesearch.video import read_image
 
 import av
 import cv2

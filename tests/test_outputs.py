@@ -12,7 +12,7 @@ from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
-from pyimagesearch.frames import Frame
+from pyimagesearch.inputs import Frame
 from pyimagesearch.labels import Labels
 from pyimagesearch.outputs import (
     AMBER,

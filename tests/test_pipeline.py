@@ -10,10 +10,10 @@ import train
 from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import DetectorPool, preprocess, scale
-from pyimagesearch.frames import read_image
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import persons_of
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np

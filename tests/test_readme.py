@@ -6,11 +6,11 @@ from pathlib import Path
 import gather_examples
 import liveness_demo
 import train
+from pyimagesearch.camera import REOPEN_PAUSES
 from pyimagesearch.collect import ENOUGH_TO_TRAIN
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
 from pyimagesearch.labels import THRESHOLD
-from pyimagesearch.live import REOPEN_PAUSES
 
 import cv2
 import pytest

@@ -9,9 +9,9 @@ from benchmarks import footage
 from pyimagesearch.console import UserError
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.fetch import YUNET_PACKAGE, fetch
-from pyimagesearch.frames import Frame, read_image
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import Frame, open_frames
 from pyimagesearch.names import as_label, persons_of
+from pyimagesearch.video import read_image
 from videos import make_sample
 
 import cv2

@@ -11,9 +11,9 @@ import zipfile
 from contextlib import suppress
 
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import read_image
 from pyimagesearch.labels import load_labels
 from pyimagesearch.models import load_classifier
+from pyimagesearch.video import read_image
 
 import cv2
 import pytest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gather_examples
 from pyimagesearch.console import UserError, warn
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 
 import cv2
 import numpy as np
@@ -20,8 +20,8 @@ READ_DAMAGED_MEDIA = """
 import sys, time
 from pathlib import Path
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import read_image
-from pyimagesearch.live import open_frames
+from pyimagesearch.video import read_image
+from pyimagesearch.inputs import open_frames
 from damage import mutate
 
 path = Path(sys.argv[1])
@@ -152,7 +152,7 @@ def test_an_image_of_too_many_pixels_is_refused(tmp_path):
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from pyimagesearch.frames import read_image\n"
+        "from pyimagesearch.inputs import read_image\n"
         "assert read_image(Path(sys.argv[1])) is None\n"
     )
     process = start_program(program + PRINT_PEAK, path)
