@@ -23,7 +23,7 @@ from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
-from pyimagesearch.outputs import has_display, window
+from pyimagesearch.window import Window, has_display
 
 from tqdm import tqdm
 
@@ -79,7 +79,8 @@ def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
         stack.enter_context(bar)
         show = None
         if frames.live and has_display():
-            show = stack.enter_context(window(frames.kind))
+            window = Window(frames.kind, frames.name)
+            show = stack.enter_context(closing(window))
         for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
             yield frame

@@ -12,31 +12,24 @@ needs no network to begin with: it saves the faces that you tell it by keys.
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
-from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier, ModelReloader
+from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier
 from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame
+from pyimagesearch.frames import Frame, is_address
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
-from pyimagesearch.live import open_frames
+from pyimagesearch.live import hide_password, open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.outputs import (
-    FaceLog,
-    Output,
-    draw,
-    draw_collecting,
-    has_display,
-    open_output,
-    window,
-)
+from pyimagesearch.outputs import FaceLog, Sink, open_output
+from pyimagesearch.window import Window, has_display
 
 import numpy as np
 
@@ -53,46 +46,37 @@ def recognize(crop: np.ndarray) -> str | None:
 def label_frames(
     detected: Iterable[tuple[Frame, list[Face], int]],
     classifier: FaceClassifier,
-    outputs: list[Output],
-    log: FaceLog | None,
+    sinks: list[Sink],
     counts: Counter,
-    collector: Collector | None = None,
-    reloader: ModelReloader | None = None,
-) -> None:
-    """Classify, log and draw frame after frame until they, or an output, end it.
+    live: bool = False,
+    say: Callable[[str], None] = info,
+) -> bool:
+    """Classify frame after frame, and hand them to the sinks, until one ends it.
 
-    `detected` comes from `detect_in_frames`; its frames are drawn onto. Counts the
-    "frames", and the faces by label.
+    `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
+    label. A newer network is used from the next source on, or at once if `live`, and
+    `say` is told. Returns whether a sink ended it.
     """
     source = None
     for frame, faces, _ in detected:
-        counts["frames"] += 1
-        if frame.source != source:
+        is_new = frame.source != source
+        if is_new:
             classifier.reset()
             source = frame.source
-        network = classifier.network
-        note = reloader.refresh(classifier) if reloader else None
-        if note and collector:
-            collector.note(note)
-            if classifier.network is not network:  # it was not refused
-                collector.compare_with(reloader.model)
-        predictions = classifier.classify(frame.image, faces, frame.time)
-        # Before anything is drawn, as crops are views of the frame.
-        names = [
-            recognize(prediction.crop) if prediction.label == BONA_FIDE else None
-            for prediction in predictions
+        if (live or is_new) and (text := classifier.refresh()):
+            say(text)
+        predictions = [
+            face._replace(name=recognize(face.crop) or "")
+            if face.label == BONA_FIDE
+            else face
+            for face in classifier.classify(frame.image, faces, frame.time)
         ]
-        if collector:
-            collector.see(frame, predictions)
-        for prediction, name in zip(predictions, names, strict=True):
-            counts[prediction.label] += 1
-            if log:
-                log.add(frame, prediction)
-            draw(frame.image, prediction, name)
-        if collector and outputs:
-            draw_collecting(frame.image, collector)
-        if not all([output(frame) for output in outputs]):
-            break
+        if not frame.stale:
+            counts["frames"] += 1
+        counts.update(face.label for face in predictions)
+        if not all([sink(frame, predictions) for sink in sinks]):
+            return True
+    return False
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -141,96 +125,100 @@ def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
     )
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
+def check(args: argparse.Namespace, labels: Labels, display: bool) -> None:
+    """Raise a UserError for flags that do not go with what there is."""
     check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
-    info("loading face detector...")
-    reloader = ModelReloader(args.model, args.le)
-    known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
-    numbers = args.threshold or [THRESHOLD]
-    thresholds = numbers[0], numbers[-1]
-    display = not args.no_display and has_display()
     if args.collect and not display:
         options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
         command = console.command_line("gather_examples.py", *options)
         raise UserError(f"--collect needs a window; without one, use {command}")
+    if not labels.classes and args.log:
+        raise UserError(f"--log {args.log}: without a network there is nothing to log")
+    if args.threshold and labels.classes and BONA_FIDE not in labels.classes:
+        raise UserError(
+            f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
+            f"the classes are {', '.join(labels.classes)}"
+        )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    exported = args.model.with_suffix(".onnx")
+    if args.model == flags.MODEL and not args.model.exists() and exported.exists():
+        args.model = exported
+    info("loading face detector...")
+    known = look_up_labels(args.model, args.le, args.collect)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
+    display = not args.no_display and has_display()
+    check(args, known, display)
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
-    if not known.classes and args.log:
-        raise UserError(f"--log {args.log}: without a network there is nothing to log")
+    numbers = args.threshold or [THRESHOLD]
+    thresholds, files = (numbers[0], numbers[-1]), (args.model, args.le)
+    counts = Counter()
     with ExitStack() as stack:
         info("starting video stream...")
-        frames = stack.enter_context(
-            closing(open_frames(args.input, patient=args.reconnect))
+        frames = open_frames(args.input, patient=args.reconnect)
+        stack.enter_context(closing(frames))
+        classifier = FaceClassifier(
+            None, known, detectors, args.smooth, thresholds, files
         )
-        network, labels = None, known
         if known.classes:
             info("loading liveness detector...")
-            network, labels = load_classifier(args.model, args.le)
-        if args.threshold and network and BONA_FIDE not in labels.classes:
-            raise UserError(
-                f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
-                f"the classes are {', '.join(labels.classes)}"
-            )
+            classifier.replace(*load_classifier(*files))
         kind = frames.kind  # waits for a file to be open, which outputs need
-        outputs = []
+        sinks, collector = [], None
         if args.output:
             check_outside(args.output, args.input)
-            stack.enter_context(announced(args.output))
-            output = open_output(args.output, kind)
-            outputs.append(stack.enter_context(output))
-        log, collector = None, None
+            sinks.append(stack.enter_context(open_output(args.output, kind)))
         if args.log:
-            log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
-        classifier = FaceClassifier(network, labels, detectors, args.smooth, thresholds)
+            log = FaceLog(args.log, classifier.labels.classes)
+            sinks.append(stack.enter_context(closing(log)))
         if args.collect:
-            options = train_options(args.model, args.le)
-            collector = Collector(args.collect, labels, detectors.name, options)
-            stack.enter_context(closing(collector))
-            if network:
-                collector.compare_with(args.model)
+            collector = Collector(args.collect, classifier, *next_commands(args))
+            sinks.append(stack.enter_context(closing(collector)))
             if not frames.live:
                 frames.files = collector.name_sources(frames.files)
         if display:
-            paced = collector is not None and not frames.live
-            output = window(kind, collector, paced)
-            outputs.append(stack.enter_context(output))
-        elif not frames.live:
-            reloader = None  # all frames of a file get the same network
-        counts = Counter()
+            window = Window(kind, frames.name if frames.live else "", collector)
+            sinks.append(stack.enter_context(closing(window)))
         start = time.perf_counter()
         try:
             shown = stack.enter_context(closing(iter(frames)))
             detected = detect_in_frames(shown, detectors, ahead=not frames.live)
             stack.enter_context(closing(detected))
-            label_frames(
-                detected, classifier, outputs, log, counts, collector, reloader
+            say = collector.say if collector else info
+            is_ended = label_frames(
+                detected, classifier, sinks, counts, frames.live, say
             )
         finally:
             summarize(counts, time.perf_counter() - start)
-        if not counts["frames"]:
+        if not counts["frames"] and not is_ended:
             raise UserError(f"{args.input}: nothing could be read")
 
 
-@contextmanager
-def announced(path: Path) -> Iterator[None]:
-    """Say that a file was written, if the block that writes it succeeds."""
-    yield
-    info(f"wrote {path}")
-
-
-def train_options(model: Path, le: Path) -> list[str]:
-    """Return what train.py needs to be told to replace these files."""
-    options = []
+def next_commands(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the command that learns what is collected, and that to collect more."""
+    model, source = args.model, args.input
+    if is_address(source):
+        source = hide_password(source)
+    train, demo = ["--dataset", str(args.collect)], ["--collect", str(args.collect)]
+    if source != "0":
+        demo += ["--input", source]
+    if model != flags.MODEL:
+        demo += ["--model", str(model)]
     if model.suffix.lower() == ".onnx":
-        options += ["--export", str(model)]
+        train += ["--export", str(model)]
         model = model.with_suffix(".model")
     if model != flags.MODEL:
-        options += ["--model", str(model)]
-    if le != flags.LE:
-        options += ["--le", str(le)]
-    return options
+        train += ["--model", str(model)]
+    if args.le != flags.LE:
+        train += ["--le", str(args.le)]
+        demo += ["--le", str(args.le)]
+    return (
+        console.command_line("train.py", *train),
+        console.command_line("liveness_demo.py", *demo),
+    )
 
 
 def summarize(counts: Counter, duration: float) -> None:

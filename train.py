@@ -15,7 +15,8 @@ import argparse
 import math
 import shlex
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dat
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, save_labels_of
+from pyimagesearch.labels import Labels, load_labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
 from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
@@ -133,12 +134,23 @@ def train_network(
     return Trained(model, history, probabilities, not control.interrupted)
 
 
+def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
+    """Warn if a network is to be replaced that has learnt none of these crops."""
+    if model.exists() and le.exists():
+        with suppress(UserError):
+            learnt = load_labels(le).learnt or []
+            crops = [mark for mark in learnt if "." not in mark]  # others are of files
+            if crops and not count_learnt(dataset, learnt):
+                what = f"{count_of(len(crops), 'crop')}, of which none is in"
+                warn(f"{model} will be replaced: it has learnt {what} this dataset")
+
+
 def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
     """Save a network, its labels, and its ONNX twin if asked for."""
     info(f"serializing network to '{args.model}'...")
     sha256 = models.save_model(model, args.model)
     learnt = digest_learnt(dataset, fold.train)
-    labels = Labels(dataset.classes, dataset.margin)
+    labels = Labels(dataset.classes, dataset.margin, read_at=args.read_at)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:
         if args.export:
@@ -183,7 +195,9 @@ def run_training(args: argparse.Namespace) -> None:
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs)
     simulates = recipe.simulates and not args.no_simulate
+    args.read_at = time.time()  # crops that are saved from now on may not be learnt
     dataset = load_dataset(args.dataset, simulates=simulates)
+    warn_of_loss(dataset, args.model, args.le)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     if simulates:
         dataset = add_recaptures(dataset, args.seed)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, info, warn
+from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, preprocess
 from pyimagesearch.labels import THRESHOLD, Labels
 from pyimagesearch.models import Network, load_classifier
@@ -28,6 +28,7 @@ SMOOTH_SECONDS = 0.5  # over which scores are averaged: they jump as boxes jitte
 LEAST_OVERLAP = 0.3
 # A face that was lost for longer is a new one; single misses are shorter.
 LOST_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0  # for the labels of a new model, before anybody is told
 
 
 class Prediction(NamedTuple):
@@ -40,6 +41,7 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray  # (classes,) float32, of this image alone
     track: int  # stays with the face from image to image
     crop: np.ndarray  # (h, w, 3) uint8 BGR, at native size, a view of the image
+    name: str = ""  # of the person, for whoever recognizes faces; it is drawn
 
 
 class FaceClassifier:
@@ -48,7 +50,8 @@ class FaceClassifier:
     `network` and `labels` come from `load_classifier`; with None and labels without
     classes, faces are found and get the label "". Scores are averaged over `smooth`
     seconds, or not at all if 0. A face is an attack below the first of the
-    `thresholds`, real from the second on, and unsure between them.
+    `thresholds`, real from the second on, and unsure between them. `files` are model
+    and labels, which `refresh` watches from now on.
     """
 
     def __init__(
@@ -58,9 +61,15 @@ class FaceClassifier:
         detectors: DetectorPool,
         smooth: float = SMOOTH_SECONDS,
         thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD),
+        files: tuple[Path, Path] | None = None,
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
         self.smooth, self.thresholds = smooth, thresholds
+        self._files = files
+        self._used = self._tried = self._look()  # states of model and labels
+        self._loading = None
+        # Why the new model cannot be used, and when that is said.
+        self._problem, self._deadline = "", math.inf
         self.reset()
 
     @classmethod
@@ -77,15 +86,63 @@ class FaceClassifier:
         `confidence` is that of DetectorPool. A UserError says which file is missing,
         damaged, or of another training.
         """
-        network, labels = load_classifier(Path(model), Path(le))
+        files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
-        return cls(network, labels, detectors, **options)
+        classifier = cls(None, Labels([]), detectors, files=files, **options)
+        classifier.replace(*load_classifier(*files))
+        return classifier
 
     def replace(self, network: Network, labels: Labels) -> None:
         """Use another network; faces keep their track numbers but not their scores."""
         self.network, self.labels = network, labels
         for track in self._tracker.tracks:
             track.history.clear()
+
+    def _look(self) -> list:
+        states = []
+        for path in self._files or ():
+            try:
+                state = path.stat()
+            except OSError:  # not there yet, or just being replaced
+                return [None, None]
+            states.append((state.st_ino, state.st_size, state.st_mtime_ns))
+        return states
+
+    def refresh(self) -> str:
+        """Use the network of a new training, if there is one; return what to say.
+
+        The files are looked at, and read in a thread, as importing TensorFlow takes
+        seconds: call this often. A network of other classes or another margin is not
+        used. Text is returned once for each network.
+        """
+        now = time.monotonic()
+        if not self._loading:
+            found = self._look()
+            if found != self._tried and None not in found and found[0] != self._used[0]:
+                if found[0] != self._tried[0]:
+                    self._deadline = now + PATIENCE_SECONDS
+                self._tried, thread = found, ThreadPoolExecutor(1)
+                self._loading = thread.submit(load_classifier, *self._files)
+            elif self._problem and now > self._deadline:
+                self._deadline = math.inf
+                return self._problem
+            return ""
+        if not self._loading.done():
+            return ""
+        done, self._loading = self._loading, None
+        try:
+            network, labels = done.result()
+        except UserError as error:  # mostly, the labels are still to come
+            self._problem = f"the new network is not used: {error}"
+            return ""
+        self._used, self._problem = self._tried, ""
+        old = self.labels
+        if old.classes and labels.classes != old.classes:
+            return "the new network has other classes; start again to use it"
+        if labels.margin != old.margin:
+            return "the new network has another margin; start again to use it"
+        self.replace(network, labels)
+        return "using the new network"
 
     def reset(self) -> None:
         """Forget the faces seen so far: another video or camera begins."""
@@ -162,60 +219,6 @@ def decide(
     attacks = np.delete(np.arange(len(classes)), real)
     attack = attacks[probabilities[attacks].argmax()]
     return classes[attack], score, float(probabilities[attack])
-
-
-class ModelReloader:
-    """Reloads a model and its labels when a training has replaced both.
-
-    That is done in a thread, as importing TensorFlow takes seconds.
-    """
-
-    def __init__(self, model: Path, le: Path):
-        self.model, self._le = model, le
-        self._state = self._look()
-        self._thread = ThreadPoolExecutor(1)
-        self._loading = None
-
-    def _look(self) -> list:
-        try:
-            states = [path.stat() for path in (self.model, self._le)]
-        except OSError:  # one of them is just being replaced
-            return []
-        return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in states]
-
-    def refresh(self, classifier: FaceClassifier) -> str | None:
-        """Let a classifier use the new network, if there is one; say so.
-
-        A network that needs other crops, or names other classes, is not used. Returns
-        what was said; None if there was nothing to say.
-        """
-        if self._loading is None:
-            state = self._look()
-            if state and state != self._state:
-                self._state = state
-                files = self.model, self._le
-                self._loading = self._thread.submit(load_classifier, *files)
-            return None
-        if not self._loading.done():
-            return None
-        done, self._loading = self._loading, None
-        try:
-            network, labels = done.result()
-        except UserError:  # the other file is still to come
-            return None
-        old = classifier.labels
-        if old.classes and labels.classes != old.classes:
-            difference = "other classes"
-        elif labels.margin != old.margin:
-            difference = "another margin"
-        else:
-            classifier.replace(network, labels)
-            text = "using the new network"
-            info(text)
-            return text
-        text = f"the new network has {difference}; start again to use it"
-        warn(text)
-        return text
 
 
 class Tracker:

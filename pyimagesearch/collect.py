@@ -3,10 +3,11 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pyimagesearch.classifier import Prediction
-from pyimagesearch.console import command_line, count_of, info, warn
+from pyimagesearch.classifier import LOST_SECONDS, FaceClassifier, Prediction
+from pyimagesearch.console import count_of, info, warn
 from pyimagesearch.crops import CropFolder, common_cut, find_crops
 from pyimagesearch.faces import shrink
 from pyimagesearch.frames import Frame
@@ -17,6 +18,8 @@ import numpy as np
 
 ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
+LOOK_SECONDS = 1.0  # between two looks at the files of the dataset
+STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
 # the next; of a moving one, 8 % of neighbouring crops differ by less than this, and 1 %
@@ -24,6 +27,8 @@ KEY_SECONDS = 0.2  # between two actions while a key is held down
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
+FLASH_SECONDS = 0.2  # how long a face that was saved is framed
+NO_FACE = "no face found: come nearer, face the light"
 
 
 def labels_of(dataset: Path) -> Labels:
@@ -35,12 +40,9 @@ def labels_of(dataset: Path) -> Labels:
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
     """Give each class its key: r for real, f for fake, 1 to 9 for kinds of attack."""
-    attacks = [name for name in classes if name != BONA_FIDE]
-    keys = {BONA_FIDE[0]: BONA_FIDE} if BONA_FIDE in classes else {}
-    keys["f"] = ATTACK if ATTACK in attacks else attacks[0]
-    if len(attacks) > 1:
-        keys |= {str(n): name for n, name in enumerate(attacks[:9], start=1)}
-    return keys
+    keys = {name[0]: name for name in (BONA_FIDE, ATTACK) if name in classes}
+    kinds = [name for name in classes if name not in (BONA_FIDE, ATTACK)]
+    return keys | {str(n): name for n, name in enumerate(kinds[:9], start=1)}
 
 
 def find_folder(dataset: Path, label: str) -> Path:
@@ -51,35 +53,38 @@ def find_folder(dataset: Path, label: str) -> Path:
 
 
 class Collector:
-    """Saves faces to a dataset, as gather_examples.py would, when a key is pressed.
+    """Saves the selected face to a dataset, as gather_examples.py would, by keys.
 
-    Labels without classes mean that there is no network yet; `detector` is the name of
-    the one that finds the faces, `options` are those of the train.py that learns the
-    crops. `keys` gives the class of each key, `saved` counts the crops of this run.
+    It is a sink: it takes frames and their predictions. A face that is alone in view is
+    selected; of several, the one that was chosen, as long as its track lives. `train`
+    is the command that learns the crops, `again` the one that collects more. `keys`
+    gives the class of each key, `saved` counts the crops of this run.
     """
 
-    def __init__(
-        self, folder: Path, labels: Labels, detector: str, options: Sequence[str] = ()
-    ):
-        crops = find_crops(folder)
+    def __init__(self, folder: Path, classifier: FaceClassifier, train="", again=""):
+        self._folder, self._classifier = folder, classifier
+        self._train, self._again = train, again
+        labels, crops = classifier.labels, find_crops(folder)
         crops.pop(UNSURE, None)
         classes = {*labels.classes, *crops}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
+        detector = classifier.detectors.name
+        self._folders = {
+            name: CropFolder(find_folder(folder, name), labels.margin, detector)
+            for name in self.keys.values()
+        }
         self.saved = Counter()
-        self._train = command_line("train.py", "--dataset", str(folder), *options)
-        self._counts = Counter({name: len(own) for name, own in crops.items()})
-        self._newer = None  # how many crops are newer than the network, if there is one
+        self._start = time.time()
+        self._next_look, self._counts, self._newer = 0.0, Counter(), 0
         self._undoable = []  # of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
         self._note = "", 0.0  # and until when it is shown
-        self._folder = folder
-        self._folders = {
-            name: CropFolder(find_folder(folder, name), labels.margin, detector)
-            for name in dict.fromkeys(self.keys.values())
-        }
+        self._flash = 0, 0.0  # a track, and until when it is framed
         self._frame, self._in_view = None, []  # the latest, and its predictions
+        self._alive = {}  # when each track was last seen
+        self._chosen = 0  # a track
         self._last_key = -KEY_SECONDS  # when a key was last obeyed
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the face in view to {folder}; u takes it back")
@@ -90,37 +95,84 @@ class Collector:
             files = folder.name_sources(files)
         return files
 
-    def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        """Remember the faces in view, before anything is drawn over them."""
-        self._frame = frame
-        # Copies, as the frame is drawn onto.
-        self._in_view = [face._replace(crop=face.crop.copy()) for face in predictions]
+    def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
+        """Remember the faces in view; of a stale frame, they stay for a while."""
+        if 0 < frame.stale < STALL_SECONDS:
+            return True
+        if self._frame and frame.source != self._frame.source:
+            self._alive = {}
+        self._frame, self._in_view = frame, list(predictions)
+        self._alive = {  # a face that is missed for a moment is still there
+            track: seen
+            for track, seen in self._alive.items()
+            if 0 <= frame.time - seen <= LOST_SECONDS
+        }
+        self._alive |= {face.track: frame.time for face in predictions}
+        if self._chosen not in self._alive:
+            self._chosen = 0
+        return True
 
-    def target(self, key: str) -> Prediction | None:
-        """Return the face that a key would save: one labelled otherwise, or large."""
-        others = [face for face in self._in_view if face.label != self.keys[key]]
+    @property
+    def selected(self) -> Prediction | None:
+        """The face that keys act on."""
+        track = self._chosen
+        if len(self._alive) == 1:
+            track = next(iter(self._alive))
+        return next((face for face in self._in_view if face.track == track), None)
 
-        def area(face: Prediction) -> int:
-            return face.box.width * face.box.height
+    @property
+    def just_saved(self) -> int:
+        """The track of a face that was saved a moment ago, or 0."""
+        track, end = self._flash
+        return track if time.monotonic() < end else 0
 
-        return max(others or self._in_view, key=area, default=None)
+    def choose_at(self, x: float, y: float) -> None:
+        """Select the face at a place of the frame, in pixels; the smallest of many."""
+        here = [
+            face
+            for face in self._in_view
+            if face.box.left <= x < face.box.right
+            and face.box.top <= y < face.box.bottom
+        ]
+        if here:
+            smallest = min(here, key=lambda face: face.box.width * face.box.height)
+            self._chosen = smallest.track
 
-    def press(self, key: int) -> None:
-        """Save the face in view as the class of a key, given by its code.
+    def choose_next(self) -> None:
+        """Select the next face, from left to right and round."""
+        faces = sorted(self._in_view, key=lambda face: face.box)
+        tracks = [face.track for face in faces]
+        if self._chosen in tracks:
+            tracks = tracks[tracks.index(self._chosen) + 1 :] + tracks
+        if tracks:
+            self._chosen = tracks[0]
 
-        The key u deletes the last crop of this run, and then the one before it.
+    def press(self, key: str) -> None:
+        """Save the selected face as the class of a key.
+
+        The key u deletes the last crop of this run, and then the one before it; Tab
+        selects another face.
         """
-        letter, now = chr(key).lower(), time.monotonic()
-        name = self.keys.get(letter)
-        if not (name or letter == "u") or now - self._last_key < KEY_SECONDS:
+        key, now = key.lower(), time.monotonic()
+        known = key in self.keys or key in ("u", "\t")
+        if not known or now - self._last_key < KEY_SECONDS:
             return
         self._last_key = now
-        if not name:
+        if key == "u":
             self._undo()
-        elif face := self.target(letter):
-            self._save(name, face)
+        elif key == "\t":
+            self.choose_next()
+        elif face := self.selected:
+            self._save(self.keys[key], face)
         else:
-            self.note("no face in view")
+            self.note(self._ask_for_a_face())
+
+    def _ask_for_a_face(self) -> str:
+        number = len(self._alive)
+        if number < 2:
+            return NO_FACE
+        faces = "two faces" if number == 2 else f"{number} faces"
+        return f"{faces} in view: click the one you mean, or press Tab"
 
     def _undo(self) -> None:
         if not self._undoable:
@@ -128,84 +180,108 @@ class Collector:
             return
         name, path = self._undoable[-1]
         try:
+            learnt = path.exists() and not self._is_new(path)
             path.unlink(missing_ok=True)
         except OSError as error:
-            warn(f"{path}: not deleted: {error.strerror}")
-            self.note(f"not deleted: {error.strerror}")
+            self._warn(f"not deleted: {error.strerror}", path)
             return
         self._undoable.pop()
-        self._add(name, -1)
+        self._add(name, -1, 0 if learnt else -1)
         if self._recent[name]:
             self._recent[name].pop()
-        self.note(f"took back the last {name}")
-
-    def _add(self, name: str, number: int) -> None:
-        self.saved[name] += number
-        self._counts[name] += number
-        if self._newer is not None:
-            self._newer = max(0, self._newer + number)
+        known = "; the network knows it until the next training" if learnt else ""
+        self.note(f"took back the last {name}{known}")
 
     def _save(self, name: str, face: Prediction) -> None:
         view = shrink(face.crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
         least = LEAST_DIFFERENCE * view.std()
-        if any(np.abs(view - other).mean() < least for other in recent):
+        if any(np.abs(view - old).mean() < least for old in recent):
             self.note("move a little: this view is saved already")
             return
-        rank = [seen.box for seen in self._in_view].index(face.box) + 1
+        rank = [seen.track for seen in self._in_view].index(face.track) + 1
+        folder = self._folders[name]
         try:
-            path = self._folders[name].save(face.crop, self._frame, rank, face.box)
+            path = folder.save(face.crop, self._frame, rank, face.box)
         except OSError as error:  # the disk may be full; the demo goes on
-            warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
-            self.note(f"not saved: {error.strerror}")
+            self._warn(f"not saved: {error.strerror}", folder.folder)
             return
         if path is None:
             self.note("this crop is in the dataset already")
             return
         recent.append(view)
         self._undoable.append((name, path))
-        self._add(name, 1)
+        self._add(name, 1, 1)
+        self._flash = face.track, time.monotonic() + FLASH_SECONDS
+
+    def _add(self, name: str, number: int, new: int) -> None:
+        self.saved[name] += number
+        self._counts[name] += number
+        self._newer += new
 
     def note(self, text: str) -> None:
         """Show a note in the window for a while."""
         self._note = text, time.monotonic() + NOTE_SECONDS
 
-    def compare_with(self, model: Path) -> None:
-        """Count the crops that are newer than the network that is now used."""
+    def say(self, text: str) -> None:
+        """Print a text, and show it in the window for a while."""
+        info(text)
+        self.note(text)
+
+    def _warn(self, text: str, path: Path) -> None:
+        warn(f"{path}: {text}")
+        self.note(text)
+
+    def _is_new(self, crop: Path) -> bool:
+        """Return whether the network in use cannot have learnt a crop."""
+        read_at = self._classifier.labels.read_at
+        return crop.stat().st_mtime > (self._start if read_at is None else read_at)
+
+    def _look(self) -> None:
+        """Count the crops that are there, at most once a second."""
+        if time.monotonic() < self._next_look:
+            return
         crops = find_crops(self._folder)
         crops.pop(UNSURE, None)
-        trained = model.stat().st_mtime_ns
-        self._newer = sum(
-            crop.stat().st_mtime_ns > trained for own in crops.values() for crop in own
-        )
+        self._counts = Counter({name: len(own) for name, own in crops.items()})
+        self._newer = 0
+        for crop in (crop for own in crops.values() for crop in own):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if self._is_new(crop):
+                    self._newer += 1
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
     def caption(self) -> list[str]:
         """Say in two lines what there is, and what to do next."""
-        counts = [
-            f"{name} {self._counts[name]}"
-            + f" of {ENOUGH_TO_TRAIN}" * (self._counts[name] < ENOUGH_TO_TRAIN)
-            for name in self._folders
-        ]
-        keys = {}
-        for key, name in self.keys.items():
-            keys.setdefault(name, []).append(key)
-        listed = [f"{' '.join(own)} {name}" for name, own in keys.items()]
+        self._look()
+        counts = []
+        for name in self._folders:
+            number = self._counts[name]
+            enough = "" if number >= ENOUGH_TO_TRAIN else f" of {ENOUGH_TO_TRAIN}"
+            counts.append(f"{name} {number}{enough}")
+        keys = [f"{key} {name}" for key, name in self.keys.items()]
         text, end = self._note
         if time.monotonic() >= end:
             text = self._advise()
-        return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
+        return [f"{', '.join(counts)} | {', '.join(keys)}, u undo, q quit", text]
 
     def _advise(self) -> str:
         real = self._counts[BONA_FIDE]
-        if BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN:
+        lacks_real = BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN
+        lacks_attacks = self._counts.total() - real < ENOUGH_TO_TRAIN
+        if not (lacks_real or lacks_attacks):
+            if not self._classifier.network:
+                return f"enough to begin: run  {self._train}"
+            if self._newer:
+                new = count_of(self._newer, "crop")
+                return f"{new} not yet learnt: run  {self._train}"
+        if not self.selected:
+            return self._ask_for_a_face()
+        if lacks_real:
             return "look into the camera and press r: near, far, turned"
-        if sum(self._counts[name] for name in self._folders) - real < ENOUGH_TO_TRAIN:
-            return "hold a phone with your picture or video before it, press f"
-        if self._newer is None:
-            return f"enough to begin: run  {self._train}"
-        if self._newer:
-            new = count_of(self._newer, "crop")
-            return f"{new} not yet learnt: run  {self._train}"
+        if lacks_attacks:
+            keys = " or ".join(k for k, name in self.keys.items() if name != BONA_FIDE)
+            return f"hold up a phone that shows your picture or video, and press {keys}"
         return "where a label is wrong, press the key of the right one"
 
     def close(self) -> None:
@@ -215,7 +291,8 @@ class Collector:
         saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
         total = count_of(self.saved.total(), "crop")
         info(f"collected {total} in {self._folder} ({saved})")
-        command = command_line("liveness_demo.py", "--collect", str(self._folder))
-        if 0 < self._counts[BONA_FIDE] < self._counts.total():
-            command = self._train
-        info(f"next: {command}")
+        self._next_look = 0.0
+        self._look()
+        if self.saved.total():
+            is_trainable = 0 < self._counts[BONA_FIDE] < self._counts.total()
+            info(f"next: {self._train if is_trainable else self._again}")

@@ -46,6 +46,7 @@ class Frame(NamedTuple):
     number: int  # position in its source, counted from 1
     time: float  # seconds since its source began
     still: bool = False  # whether it is an image rather than part of a video
+    stale: float = 0.0  # seconds since a camera's last new picture; 0 for a new one
 
 
 class FileFrames:

@@ -26,6 +26,7 @@ class Labels(NamedTuple):
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
     threshold: float | None = None  # at the equal error rate of the held-out crops
     learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
+    read_at: float | None = None  # when it read them, in seconds since the epoch
     model_sha256: str | None = None  # of the liveness.model of the same training
     onnx_sha256: str | None = None  # of its ONNX file
 
@@ -96,7 +97,9 @@ def _parse_labels(content: bytes) -> Labels:
         classes = names
     learnt = encoder.get("learnt")
     learnt = None if learnt is None else [str(digest) for digest in learnt]
-    return Labels(classes, **numbers, learnt=learnt, **texts)
+    read_at = encoder.get("read_at")
+    read_at = None if read_at is None else float(read_at)
+    return Labels(classes, **numbers, learnt=learnt, read_at=read_at, **texts)
 
 
 class _Record:
