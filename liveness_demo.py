@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
@@ -65,15 +64,13 @@ def label_frames(
             source = frame.source
         if (live or is_new) and (text := classifier.refresh()):
             say(text)
-        predictions = [
-            face._replace(name=recognize(face.crop) or "")
-            if face.label == BONA_FIDE
-            else face
-            for face in classifier.classify(frame.image, faces, frame.time)
-        ]
+        predictions = []
         if not frame.stale:
-            counts["frames"] += 1
-        counts.update(face.label for face in predictions)
+            predictions = classifier.classify(frame.image, faces, frame.time)
+            counts.update(["frames", *(face.label for face in predictions)])
+        for place, face in enumerate(predictions):
+            if face.label == BONA_FIDE:
+                predictions[place] = face._replace(name=recognize(face.crop) or "")
         if not all([sink(frame, predictions) for sink in sinks]):
             return True
     return False
@@ -84,6 +81,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     flags.add_model_flags(parser, "that train.py wrote")
+    exported = flags.MODEL.with_suffix(".onnx")
+    if exported.exists() and not flags.MODEL.exists():
+        parser.set_defaults(model=exported)
     flags.add_detector_flags(parser)
     what = "camera index, address (http, rtsp, ...), video, image, or folder of videos "
     what += "and images (default: %(default)s)"
@@ -113,96 +113,89 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
-    """Read the labels of the network; before there is one, see `collect.labels_of`."""
-    if model.exists() or le.exists():
-        return load_labels(le)
-    if dataset:
-        return labels_of(dataset)
-    raise UserError(
-        f"no network {model}: gather crops and run train.py, or collect crops in the "
-        "window: python liveness_demo.py --collect dataset"
-    )
+def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
+    """Read the labels of the network; before there is one, see `collect.labels_of`.
 
-
-def check(args: argparse.Namespace, labels: Labels, display: bool) -> None:
-    """Raise a UserError for flags that do not go with what there is."""
+    Flags that do not go with what there is are a UserError.
+    """
     check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
-    if args.collect and not display:
+    if args.collect and not has_window:
         options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
         command = console.command_line("gather_examples.py", *options)
         raise UserError(f"--collect needs a window; without one, use {command}")
-    if not labels.classes and args.log:
-        raise UserError(f"--log {args.log}: without a network there is nothing to log")
-    if args.threshold and labels.classes and BONA_FIDE not in labels.classes:
+    if not (args.model.exists() or args.le.exists()):
+        if not args.collect:
+            raise UserError(
+                f"no network {args.model}: gather crops and run train.py, or collect "
+                "crops in the window: python liveness_demo.py --collect dataset"
+            )
+        if args.log:
+            raise UserError(f"--log {args.log}: without a network, nothing is logged")
+        return labels_of(args.collect)
+    labels = load_labels(args.le)
+    if args.threshold and BONA_FIDE not in labels.classes:
         raise UserError(
             f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
             f"the classes are {', '.join(labels.classes)}"
         )
+    return labels
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    exported = args.model.with_suffix(".onnx")
-    if args.model == flags.MODEL and not args.model.exists() and exported.exists():
-        args.model = exported
-    info("loading face detector...")
-    known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
-    display = not args.no_display and has_display()
-    check(args, known, display)
-    if not display and not args.no_display:
+    has_window = not args.no_display and has_display()
+    if not has_window and not args.no_display:
         warn("there is no display, so no window is opened")
-    numbers = args.threshold or [THRESHOLD]
-    thresholds, files = (numbers[0], numbers[-1]), (args.model, args.le)
-    counts = Counter()
+    info("loading face detector...")
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
+    numbers, files = args.threshold or [THRESHOLD], (args.model, args.le)
+    thresholds = numbers[0], numbers[-1]
+    classifier = FaceClassifier(
+        None, Labels([]), detectors, args.smooth, thresholds, files
+    )
+    classifier.labels = look_up_labels(args, has_window)
+    classes = classifier.labels.classes
+    say, sinks, collector, counts = info, [], None, Counter()
     with ExitStack() as stack:
+        enter = stack.enter_context
         info("starting video stream...")
-        frames = open_frames(args.input, patient=args.reconnect)
-        stack.enter_context(closing(frames))
-        classifier = FaceClassifier(
-            None, known, detectors, args.smooth, thresholds, files
-        )
-        if known.classes:
+        frames = enter(closing(open_frames(args.input, patient=args.reconnect)))
+        if classes:
             info("loading liveness detector...")
             classifier.replace(*load_classifier(*files))
         kind = frames.kind  # waits for a file to be open, which outputs need
-        sinks, collector = [], None
         if args.output:
             check_outside(args.output, args.input)
-            sinks.append(stack.enter_context(open_output(args.output, kind)))
+            sinks.append(enter(open_output(args.output, kind)))
         if args.log:
-            log = FaceLog(args.log, classifier.labels.classes)
-            sinks.append(stack.enter_context(closing(log)))
+            sinks.append(enter(closing(FaceLog(args.log, classes))))
         if args.collect:
             collector = Collector(args.collect, classifier, *next_commands(args))
-            sinks.append(stack.enter_context(closing(collector)))
+            sinks.append(enter(closing(collector)))
+            say = collector.say
             if not frames.live:
                 frames.files = collector.name_sources(frames.files)
-        if display:
-            window = Window(kind, frames.name if frames.live else "", collector)
-            sinks.append(stack.enter_context(closing(window)))
+        if has_window:
+            name = frames.name if frames.live else ""
+            sinks.append(enter(closing(Window(kind, name, collector))))
         start = time.perf_counter()
         try:
-            shown = stack.enter_context(closing(iter(frames)))
+            shown = enter(closing(iter(frames)))
             detected = detect_in_frames(shown, detectors, ahead=not frames.live)
-            stack.enter_context(closing(detected))
-            say = collector.say if collector else info
-            is_ended = label_frames(
-                detected, classifier, sinks, counts, frames.live, say
-            )
+            enter(closing(detected))
+            ended = label_frames(detected, classifier, sinks, counts, frames.live, say)
         finally:
             summarize(counts, time.perf_counter() - start)
-        if not counts["frames"] and not is_ended:
+        if not counts["frames"] and not ended:
             raise UserError(f"{args.input}: nothing could be read")
 
 
 def next_commands(args: argparse.Namespace) -> tuple[str, str]:
     """Return the command that learns what is collected, and that to collect more."""
-    model, source = args.model, args.input
-    if is_address(source):
-        source = hide_password(source)
-    train, demo = ["--dataset", str(args.collect)], ["--collect", str(args.collect)]
+    model, folder = args.model, str(args.collect)
+    given = ["--le", str(args.le)] if args.le != flags.LE else []
+    train, demo = ["--dataset", folder, *given], ["--collect", folder, *given]
+    source = hide_password(args.input) if is_address(args.input) else args.input
     if source != "0":
         demo += ["--input", source]
     if model != flags.MODEL:
@@ -212,13 +205,8 @@ def next_commands(args: argparse.Namespace) -> tuple[str, str]:
         model = model.with_suffix(".model")
     if model != flags.MODEL:
         train += ["--model", str(model)]
-    if args.le != flags.LE:
-        train += ["--le", str(args.le)]
-        demo += ["--le", str(args.le)]
-    return (
-        console.command_line("train.py", *train),
-        console.command_line("liveness_demo.py", *demo),
-    )
+    learn = console.command_line("train.py", *train)
+    return learn, console.command_line("liveness_demo.py", *demo)
 
 
 def summarize(counts: Counter, duration: float) -> None:

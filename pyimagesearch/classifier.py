@@ -61,12 +61,13 @@ class FaceClassifier:
         detectors: DetectorPool,
         smooth: float = SMOOTH_SECONDS,
         thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD),
-        files: tuple[Path, Path] | None = None,
+        files: Sequence[Path] = (),
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
         self.smooth, self.thresholds = smooth, thresholds
         self._files = files
-        self._used = self._tried = self._look()  # states of model and labels
+        self._tried = self._look()
+        self._used = self._tried[:1]  # the state of the model
         self._loading = None
         # Why the new model cannot be used, and when that is said.
         self._problem, self._deadline = "", math.inf
@@ -98,15 +99,11 @@ class FaceClassifier:
         for track in self._tracker.tracks:
             track.history.clear()
 
-    def _look(self) -> list:
-        states = []
-        for path in self._files or ():
-            try:
-                state = path.stat()
-            except OSError:  # not there yet, or just being replaced
-                return [None, None]
-            states.append((state.st_ino, state.st_size, state.st_mtime_ns))
-        return states
+    def _look(self) -> list[int]:
+        try:
+            return [path.stat().st_mtime_ns for path in self._files]
+        except OSError:  # not there yet, or just being replaced
+            return []
 
     def refresh(self) -> str:
         """Use the network of a new training, if there is one; return what to say.
@@ -118,8 +115,8 @@ class FaceClassifier:
         now = time.monotonic()
         if not self._loading:
             found = self._look()
-            if found != self._tried and None not in found and found[0] != self._used[0]:
-                if found[0] != self._tried[0]:
+            if found not in ([], self._tried) and found[:1] != self._used:
+                if found[:1] != self._tried[:1]:
                     self._deadline = now + PATIENCE_SECONDS
                 self._tried, thread = found, ThreadPoolExecutor(1)
                 self._loading = thread.submit(load_classifier, *self._files)
@@ -135,7 +132,7 @@ class FaceClassifier:
         except UserError as error:  # mostly, the labels are still to come
             self._problem = f"the new network is not used: {error}"
             return ""
-        self._used, self._problem = self._tried, ""
+        self._used, self._problem = self._tried[:1], ""
         old = self.labels
         if old.classes and labels.classes != old.classes:
             return "the new network has other classes; start again to use it"
@@ -143,6 +140,11 @@ class FaceClassifier:
             return "the new network has another margin; start again to use it"
         self.replace(network, labels)
         return "using the new network"
+
+    @property
+    def tracks(self) -> list[int]:
+        """Numbers of the faces in view, and of those missed for a moment."""
+        return [track.number for track in self._tracker.tracks]
 
     def reset(self) -> None:
         """Forget the faces seen so far: another video or camera begins."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pyimagesearch.classifier import LOST_SECONDS, FaceClassifier, Prediction
+from pyimagesearch.classifier import FaceClassifier, Prediction
 from pyimagesearch.console import count_of, info, warn
 from pyimagesearch.crops import CropFolder, common_cut, find_crops
 from pyimagesearch.faces import shrink
@@ -18,7 +18,7 @@ import numpy as np
 
 ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
-LOOK_SECONDS = 1.0  # between two looks at the files of the dataset
+LOOK_SECONDS = 1.0  # between two looks at the files of the dataset, or longer
 STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
@@ -58,7 +58,8 @@ class Collector:
     It is a sink: it takes frames and their predictions. A face that is alone in view is
     selected; of several, the one that was chosen, as long as its track lives. `train`
     is the command that learns the crops, `again` the one that collects more. `keys`
-    gives the class of each key, `saved` counts the crops of this run.
+    gives the class of each key, `saved` counts the crops of this run. Until `flash_end`
+    on the monotonic clock, the selected face has just been saved.
     """
 
     def __init__(self, folder: Path, classifier: FaceClassifier, train="", again=""):
@@ -81,11 +82,10 @@ class Collector:
         self._undoable = []  # of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
         self._note = "", 0.0  # and until when it is shown
-        self._flash = 0, 0.0  # a track, and until when it is framed
         self._frame, self._in_view = None, []  # the latest, and its predictions
-        self._alive = {}  # when each track was last seen
         self._chosen = 0  # a track
         self._last_key = -KEY_SECONDS  # when a key was last obeyed
+        self.flash_end = 0.0
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the face in view to {folder}; u takes it back")
 
@@ -97,46 +97,26 @@ class Collector:
 
     def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
         """Remember the faces in view; of a stale frame, they stay for a while."""
-        if 0 < frame.stale < STALL_SECONDS:
-            return True
-        if self._frame and frame.source != self._frame.source:
-            self._alive = {}
-        self._frame, self._in_view = frame, list(predictions)
-        self._alive = {  # a face that is missed for a moment is still there
-            track: seen
-            for track, seen in self._alive.items()
-            if 0 <= frame.time - seen <= LOST_SECONDS
-        }
-        self._alive |= {face.track: frame.time for face in predictions}
-        if self._chosen not in self._alive:
-            self._chosen = 0
+        if not 0 < frame.stale < STALL_SECONDS:
+            is_same = self._frame and frame.source == self._frame.source
+            if not is_same or self._chosen not in self._classifier.tracks:
+                self._chosen = 0
+            self._frame, self._in_view = frame, predictions
         return True
 
     @property
     def selected(self) -> Prediction | None:
         """The face that keys act on."""
-        track = self._chosen
-        if len(self._alive) == 1:
-            track = next(iter(self._alive))
+        tracks = self._classifier.tracks
+        track = tracks[0] if len(tracks) == 1 else self._chosen
         return next((face for face in self._in_view if face.track == track), None)
 
-    @property
-    def just_saved(self) -> int:
-        """The track of a face that was saved a moment ago, or 0."""
-        track, end = self._flash
-        return track if time.monotonic() < end else 0
-
     def choose_at(self, x: float, y: float) -> None:
-        """Select the face at a place of the frame, in pixels; the smallest of many."""
-        here = [
-            face
-            for face in self._in_view
-            if face.box.left <= x < face.box.right
-            and face.box.top <= y < face.box.bottom
-        ]
-        if here:
-            smallest = min(here, key=lambda face: face.box.width * face.box.height)
-            self._chosen = smallest.track
+        """Select the face at a place of the frame, in pixels."""
+        for face in self._in_view:
+            left, top, right, bottom, _ = face.box
+            if left <= x < right and top <= y < bottom:
+                self._chosen = face.track
 
     def choose_next(self) -> None:
         """Select the next face, from left to right and round."""
@@ -154,8 +134,7 @@ class Collector:
         selects another face.
         """
         key, now = key.lower(), time.monotonic()
-        known = key in self.keys or key in ("u", "\t")
-        if not known or now - self._last_key < KEY_SECONDS:
+        if now - self._last_key < KEY_SECONDS or key not in {*self.keys, "u", "\t"}:
             return
         self._last_key = now
         if key == "u":
@@ -168,7 +147,7 @@ class Collector:
             self.note(self._ask_for_a_face())
 
     def _ask_for_a_face(self) -> str:
-        number = len(self._alive)
+        number = len(self._classifier.tracks)
         if number < 2:
             return NO_FACE
         faces = "two faces" if number == 2 else f"{number} faces"
@@ -180,16 +159,16 @@ class Collector:
             return
         name, path = self._undoable[-1]
         try:
-            learnt = path.exists() and not self._is_new(path)
+            is_new = self._is_new(path)
             path.unlink(missing_ok=True)
         except OSError as error:
             self._warn(f"not deleted: {error.strerror}", path)
             return
         self._undoable.pop()
-        self._add(name, -1, 0 if learnt else -1)
+        self._add(name, -1, -1 if is_new else 0)
         if self._recent[name]:
             self._recent[name].pop()
-        known = "; the network knows it until the next training" if learnt else ""
+        known = "" if is_new else "; the network knows it until the next training"
         self.note(f"took back the last {name}{known}")
 
     def _save(self, name: str, face: Prediction) -> None:
@@ -212,7 +191,7 @@ class Collector:
         recent.append(view)
         self._undoable.append((name, path))
         self._add(name, 1, 1)
-        self._flash = face.track, time.monotonic() + FLASH_SECONDS
+        self.flash_end = time.monotonic() + FLASH_SECONDS
 
     def _add(self, name: str, number: int, new: int) -> None:
         self.saved[name] += number
@@ -235,21 +214,21 @@ class Collector:
     def _is_new(self, crop: Path) -> bool:
         """Return whether the network in use cannot have learnt a crop."""
         read_at = self._classifier.labels.read_at
-        return crop.stat().st_mtime > (self._start if read_at is None else read_at)
+        with suppress(FileNotFoundError):
+            return crop.stat().st_mtime > (self._start if read_at is None else read_at)
+        return True
 
     def _look(self) -> None:
-        """Count the crops that are there, at most once a second."""
-        if time.monotonic() < self._next_look:
+        start = time.monotonic()
+        if start < self._next_look:
             return
         crops = find_crops(self._folder)
         crops.pop(UNSURE, None)
         self._counts = Counter({name: len(own) for name, own in crops.items()})
-        self._newer = 0
-        for crop in (crop for own in crops.values() for crop in own):
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if self._is_new(crop):
-                    self._newer += 1
-        self._next_look = time.monotonic() + LOOK_SECONDS
+        paths = [crop for own in crops.values() for crop in own]
+        self._newer = sum(self._is_new(crop) for crop in paths)
+        end = time.monotonic()
+        self._next_look = end + max(LOOK_SECONDS, 10 * (end - start))
 
     def caption(self) -> list[str]:
         """Say in two lines what there is, and what to do next."""

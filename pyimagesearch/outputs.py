@@ -1,7 +1,7 @@
 """Where labelled frames go: a video, an image, a folder, a log; drawing.
 
-All of them are sinks: they take a frame and its predictions, and return whether to go
-on. Drawing leaves the frame as it is.
+All of them are sinks: they take a frame and its predictions, leave it as it is, and
+return whether to go on.
 """
 
 import json
@@ -25,7 +25,7 @@ WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only t
 WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER}  # every other label is an attack
+COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER, "": WHITE}  # every other label is an attack
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Sink = Callable[[Frame, Sequence[Prediction]], bool]
 
@@ -34,14 +34,11 @@ Sink = Callable[[Frame, Sequence[Prediction]], bool]
 def open_output(path: Path, kind: str) -> Iterator[Sink]:
     """Open a file or folder that frames are written to, each file whole or not at all.
 
-    `kind` is that of the input: "image", "video", or "folder" for many of both. In the
-    end, a line says that it was written.
+    `kind` is that of the input: "image", "video", or "folder" for many of both.
     """
     if kind == "folder":
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            reason = (
-                f"the output of a folder is a folder; name one without {path.suffix}"
-            )
+            reason = f"the output of a folder is a folder, not a {path.suffix} file"
             raise UserError(f"--output {path}: {reason}")
         path.mkdir(parents=True, exist_ok=True)
         output = folder(path)
@@ -62,9 +59,9 @@ def open_output(path: Path, kind: str) -> Iterator[Sink]:
 
 def write_image(path: Path, frame: Frame, predictions: Sequence[Prediction]) -> bool:
     """Write a frame as an image; a sink once the path is given."""
-    content = cv2.imencode(path.suffix, draw_all(frame, predictions))[1]
     with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
+        image = draw_all(frame.image, predictions)
+        temporary.write_bytes(cv2.imencode(path.suffix, image)[1])
     return True
 
 
@@ -75,7 +72,7 @@ def video(path: Path) -> Iterator[Sink]:
 
         def write(frame: Frame, predictions: Sequence[Prediction]) -> bool:
             if not frame.stale:
-                append(frame._replace(image=draw_all(frame, predictions)))
+                append(frame._replace(image=draw_all(frame.image, predictions)))
             return True
 
         yield write
@@ -114,39 +111,21 @@ class FaceLog:
         self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
 
     def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
-        """Append the lines of a frame's faces."""
-        for prediction in predictions:
-            self._add(frame, prediction)
-        return True
-
-    def _add(self, frame: Frame, prediction: Prediction) -> None:
-        *box, confidence = prediction.box
-        shares = (confidence, *prediction.probabilities, prediction.score)
-        numbers = [round(float(share), 6) for share in shares]
-        values = [frame.source, frame.number, round(frame.time, 3), prediction.track]
-        values += [*box, *numbers, prediction.label]
-        if self._is_csv:
-            self._lines.add(to_csv(values))
-        else:
+        """Append a line for each face of a frame."""
+        for face in predictions:
+            *box, confidence = face.box
+            shares = (confidence, *face.probabilities, face.score)
+            numbers = [round(float(share), 6) for share in shares]
+            values = [frame.source, frame.number, round(frame.time, 3), face.track]
+            values += [*box, *numbers, face.label]
             row = dict(zip(self._columns, values, strict=True))
-            self._lines.add(json.dumps(row).encode() + b"\n")
+            as_json = json.dumps(row).encode() + b"\n"
+            self._lines.add(to_csv(values) if self._is_csv else as_json)
+        return True
 
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
-
-
-def shrink_to_window(image: np.ndarray) -> np.ndarray:
-    """Fit an image, (M, N, 3) uint8 BGR, into WINDOW_WIDTH and WINDOW_HEIGHT."""
-    height, width = image.shape[:2]
-    zoom = window_zoom(image)
-    if zoom == 1 or zoom > min(height, width):
-        return image
-    import imutils  # only needed for a window
-
-    if width * WINDOW_HEIGHT >= height * WINDOW_WIDTH:
-        return imutils.resize(image, width=WINDOW_WIDTH)
-    return imutils.resize(image, height=WINDOW_HEIGHT)
 
 
 def window_zoom(image: np.ndarray) -> float:
@@ -155,9 +134,9 @@ def window_zoom(image: np.ndarray) -> float:
     return max(1.0, width / WINDOW_WIDTH, height / WINDOW_HEIGHT)
 
 
-def draw_all(frame: Frame, predictions: Sequence[Prediction]) -> np.ndarray:
-    """Return a frame's image with its faces labelled; the frame stays as it is."""
-    image = frame.image.copy()
+def draw_all(image: np.ndarray, predictions: Sequence[Prediction]) -> np.ndarray:
+    """Return a copy of an image, (M, N, 3) uint8 BGR, with its faces labelled."""
+    image = image.copy()
     for prediction in predictions:
         draw(image, prediction)
     return image
@@ -170,10 +149,10 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
     """
     height, width = image.shape[:2]
     zoom = window_zoom(image)
+    size, stroke = 0.5 * zoom, round(zoom)
     left, top, right, bottom, _ = prediction.box
-    color = COLORS.get(prediction.label, RED) if prediction.label else WHITE
-    line = round(weight * zoom)
-    cv2.rectangle(image, (left, top), (right, bottom), color, line)
+    color = COLORS.get(prediction.label, RED)
+    cv2.rectangle(image, (left, top), (right, bottom), color, round(weight * zoom))
     if not prediction.label:  # there is no network yet
         return
     text = f"{prediction.label}: {prediction.probability:.4f}"
@@ -183,7 +162,6 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
     if prediction.name:
         text += f" {prediction.name}"
     text = text.encode("utf-8", "backslashreplace").decode()  # names of bytes
-    size, stroke = 0.5 * zoom, round(zoom)
     font = None if text.isascii() else load_font(size)
     w, h, below = text_size(text, size, stroke, font)
     x = max(0, min(left, width - w))
@@ -202,7 +180,7 @@ def text_size(text: str, size: float, weight: int, font=None) -> tuple[int, int,
 
 
 def put_text(image, text: str, place, size: float, color, weight: int, font=None):
-    """Draw text as `cv2.putText` does, or in a font from `load_font`: in any script."""
+    """Draw text as `cv2.putText` does, or with a font of `load_font`, in any script."""
     if not font:
         cv2.putText(image, to_ascii(text), place, FONT, size, color, weight)
         return
@@ -214,10 +192,7 @@ def put_text(image, text: str, place, size: float, color, weight: int, font=None
 
 
 def load_font(size: float):
-    """Return matplotlib's proportional font, if it and Pillow are there.
-
-    `size` counts as that of `cv2.putText`.
-    """
+    """Return matplotlib's font, if it and Pillow are there, as large as OpenCV's."""
     try:
         from matplotlib import get_data_path
         from PIL import ImageFont

@@ -19,8 +19,8 @@ from pyimagesearch.outputs import (
     draw,
     load_font,
     put_text,
-    shrink_to_window,
     text_size,
+    window_zoom,
 )
 
 import cv2
@@ -31,7 +31,6 @@ LINE_HEIGHT = 24  # of the text below the picture
 TEXT_SIZE = 0.6  # of the same, as `cv2.putText` counts
 DISPLAY_SECONDS = 10.0  # for a display to answer
 PHOTO_SECONDS = 1.0  # how long each photograph of a folder stays in the window
-ESCAPE = "\x1b"
 
 
 def has_display() -> bool:
@@ -56,15 +55,15 @@ class Window:
     """A sink that shows frames until q or Esc is pressed or the window is closed.
 
     `kind` is that of the input: a single image stays until then, a photograph of a
-    folder for a while or until another key is pressed. Other keys, and clicks on faces,
-    go to the collector, whose caption stands below the picture; frames of files are
-    then shown at their times. `name` is that of a camera or stream, or empty.
+    folder for a while or until another key is pressed. `name` is that of a camera or
+    stream, or empty. With a collector, its caption stands below the picture, other keys
+    and clicks on faces go to it, and frames of files are shown at their times.
     """
 
     def __init__(self, kind: str, name: str = "", collector: Collector | None = None):
         self._kind, self._name, self._collector = kind, name, collector
         self._start = 0.0
-        self._picture, self._faces = None, []  # the latest one, and its predictions
+        self._picture, self._faces = None, []  # the latest, with boxes in its pixels
         self._zoom = 1.0  # how many times the frame is larger than the picture
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -82,8 +81,7 @@ class Window:
     def __call__(self, frame: Frame, predictions: Sequence[Prediction] = ()) -> bool:
         """Show a frame; return False if it is the last."""
         if not frame.stale or self._picture is None:
-            self._picture, self._faces = shrink_to_window(frame.image), predictions
-            self._zoom = frame.image.shape[1] / self._picture.shape[1]
+            self._take(frame, predictions)
         now = time.monotonic()
         self._start = max(self._start, now - frame.time)  # later if frames are late
         is_paced = self._collector and not self._name
@@ -94,13 +92,23 @@ class Window:
             cv2.imshow(TITLE, self._compose(frame))
             left = round(1000 * (end - time.monotonic()))
             key = read_key(50 if frame.still else max(1, min(left, 50)))
-            if key in ("q", "Q", ESCAPE) or not is_open():
+            if key in ("q", "Q", "\x1b") or not is_open():
                 return False
             if key and self._collector:
                 self._collector.press(key)
                 key = ""
             if self._kind != "image" and (key or time.monotonic() >= end):
                 return True
+
+    def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
+        self._zoom, self._faces = window_zoom(frame.image), []
+        height, width = (max(1, round(n / self._zoom)) for n in frame.image.shape[:2])
+        size = width, height
+        self._picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        for face in predictions:
+            *sides, confidence = face.box
+            box = Face(*(round(side / self._zoom) for side in sides), confidence)
+            self._faces.append(face._replace(box=box))
 
     def _compose(self, frame: Frame) -> np.ndarray:
         lines = self._collector.caption() if self._collector else []
@@ -111,29 +119,28 @@ class Window:
             lines = [*lines[:1], f"no picture from {self._name}, trying again"]
             grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+        elif self._collector:
+            self._draw_collecting(picture, self._collector)
         else:
             for face in self._faces:
-                self._draw(picture, face)
+                draw(picture, face)
         return with_caption(picture, lines) if lines else picture
 
-    def _draw(self, picture: np.ndarray, face: Prediction) -> None:
-        *sides, confidence = face.box
-        box = Face(*(round(side / self._zoom) for side in sides), confidence)
-        face = face._replace(box=box)
-        if not (collector := self._collector):
-            draw(picture, face)
-            return
+    def _draw_collecting(self, picture: np.ndarray, collector: Collector) -> None:
         selected = collector.selected
-        if not selected or selected.track != face.track:
-            draw(picture, face, weight=1)
-            return
-        draw(picture, face, weight=4)
-        place = box.left, min(box.bottom + 20, picture.shape[0] - 8)
-        for color, weight in ((BLACK, 3), (WHITE, 1)):  # readable on any background
-            put_text(picture, " ".join(collector.keys), place, TEXT_SIZE, color, weight)
-        if collector.just_saved == face.track:
-            corners = (box.left - 5, box.top - 5), (box.right + 5, box.bottom + 5)
-            cv2.rectangle(picture, *corners, WHITE, 6)
+        for face in self._faces:
+            if not selected or selected.track != face.track:
+                draw(picture, face, weight=1)
+                continue
+            draw(picture, face, weight=4)
+            left, top, right, bottom, _ = face.box
+            text, below = " ".join(collector.keys), min(bottom + 26, len(picture))
+            corner = left + 12 + text_size(text, TEXT_SIZE, 1)[0], below
+            cv2.rectangle(picture, (left, below - 26), corner, BLACK, cv2.FILLED)
+            put_text(picture, text, (left + 6, below - 8), TEXT_SIZE, WHITE, 1)
+            if time.monotonic() < collector.flash_end:
+                corners = (left - 5, top - 5), (right + 5, bottom + 5)
+                cv2.rectangle(picture, *corners, WHITE, 6)
 
     def close(self) -> None:
         """Close the window."""
@@ -142,7 +149,7 @@ class Window:
 
 def read_key(milliseconds: int) -> str:
     """Wait for a plain character, Tab or Esc; return "" for none and other keys."""
-    # The bits above 16 are for the keys held down with it; arrows are above 128.
+    # The bits from 16 on are of keys held down with it; arrows are above 128.
     key = cv2.waitKeyEx(milliseconds) & 0xFFFF
     return chr(key) if key < 128 else ""
 
@@ -156,22 +163,23 @@ def is_open() -> bool:
 
 
 def with_caption(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Put lines of text below a picture, where they cover no face.
+    """Put lines of text below a picture, (M, N, 3) uint8, where they cover no face.
 
     A picture that is narrower than the window is padded, so that they can be read.
     """
     border = max(0, WINDOW_WIDTH - picture.shape[1])
     picture = cv2.copyMakeBorder(picture, 0, 0, 0, border, cv2.BORDER_CONSTANT)
-    return np.vstack([picture, draw_caption(tuple(lines), picture.shape[1])])
+    return np.vstack([picture, draw_lines(tuple(lines), picture.shape[1])])
 
 
 @lru_cache(4)
-def draw_caption(lines: tuple[str, ...], width: int) -> np.ndarray:
-    """Write lines of text, each as large as fits, as an image, (h, width, 3) uint8."""
+def draw_lines(lines: tuple[str, ...], width: int) -> np.ndarray:
+    """Draw lines of text, each as large as fits, as an image, (h, width, 3) uint8."""
     image = np.zeros((LINE_HEIGHT * len(lines) + 8, width, 3), np.uint8)
     for number, line in enumerate(lines, start=1):
         room = (width - 12) / text_size(line, TEXT_SIZE, 1, load_font(TEXT_SIZE))[0]
         size = TEXT_SIZE * min(1, room)
-        place = 6, number * LINE_HEIGHT
-        put_text(image, line, place, size, WHITE, 1, load_font(size))
+        put_text(
+            image, line, (6, number * LINE_HEIGHT), size, WHITE, 1, load_font(size)
+        )
     return image
