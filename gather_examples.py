@@ -38,10 +38,11 @@ def gather(
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
-    Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
-    crop was there already) and "dropped" (too small or outside the frame); the frames
-    of each source are also recorded in the output. Another picture that has a crop's
-    name is a UserError. Returns the sources with a crop.
+    Counts frames as "searched", "faceless" and, if they show several faces, "several";
+    and faces as "saved", "kept" (the same crop was there already) and "dropped" (too
+    small or outside the frame); the frames of each source are also recorded in the
+    output. Another picture that has a crop's name is a UserError. Returns the sources
+    with a crop.
     """
     with_crop = set()
     how = skip, detectors.name, detectors.size, detectors.confidence
@@ -50,7 +51,10 @@ def gather(
             own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
+                    if frame.stale:
+                        continue
                     own["searched"] += 1
+                    own["several"] += len(faces) > 1
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
@@ -131,6 +135,12 @@ def run(args: argparse.Namespace) -> None:
                 f"{counts['kept']} were there already, {counts['dropped']} too small "
                 "or outside the frame"
             )
+    if counts["several"] and not args.all_faces:
+        share = f"{counts['several']} of {count_of(counts['searched'], 'frame')}"
+        info(
+            f"{share} show several faces; the most confident one was saved: look "
+            "through the crops, or use --all-faces"
+        )
     source = hide_password(args.input) if is_address(args.input) else args.input
     shown = frames.name if frames.live else source
     if not frames.read:

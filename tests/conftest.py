@@ -302,6 +302,14 @@ class Screen:
             xtest.fake_input(self.display, X.KeyRelease, keycode)
         self.display.sync()
 
+    def click(self, title: str, x: int, y: int) -> None:
+        """Click on a place in a window, in pixels from its corner."""
+        place = self.display.screen().root.translate_coords(self.find(title), x, y)
+        xtest.fake_input(self.display, X.MotionNotify, x=place.x, y=place.y)
+        xtest.fake_input(self.display, X.ButtonPress, 1)
+        xtest.fake_input(self.display, X.ButtonRelease, 1)
+        self.display.sync()
+
     def screenshot(self):
         """See what is on the screen: (h, w, 3) uint8 BGR."""
         root = self.display.screen().root
