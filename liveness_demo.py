@@ -12,7 +12,6 @@ needs no network to begin with: it saves the faces that you tell it by keys.
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 
 # Ours come first: they set what OpenCV reads when it is imported.
@@ -20,14 +19,13 @@ from pyimagesearch import console, flags
 from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier
 from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
+from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame, is_address
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
-from pyimagesearch.live import hide_password, open_frames
+from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.outputs import FaceLog, Sink, open_output
+from pyimagesearch.outputs import FaceLog, open_output
 from pyimagesearch.window import Window, has_display
 
 import numpy as np
@@ -42,14 +40,7 @@ def recognize(crop: np.ndarray) -> str | None:
     return None
 
 
-def label_frames(
-    detected: Iterable[tuple[Frame, list[Face], int]],
-    classifier: FaceClassifier,
-    sinks: list[Sink],
-    counts: Counter,
-    live: bool = False,
-    say: Callable[[str], None] = info,
-) -> bool:
+def label_frames(detected, classifier, sinks, counts, live=False, say=info) -> bool:
     """Classify frame after frame, and hand them to the sinks, until one ends it.
 
     `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
@@ -114,10 +105,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
-    """Read the labels of the network; before there is one, see `collect.labels_of`.
-
-    Flags that do not go with what there is are a UserError.
-    """
+    """Check the flags; read the labels of the network, or of a dataset before that."""
     check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
     if args.collect and not has_window:
         options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
@@ -130,7 +118,7 @@ def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
                 "crops in the window: python liveness_demo.py --collect dataset"
             )
         if args.log:
-            raise UserError(f"--log {args.log}: without a network, nothing is logged")
+            raise UserError(f"--log {args.log}: no network, nothing to log")
         return labels_of(args.collect)
     labels = load_labels(args.le)
     if args.threshold and BONA_FIDE not in labels.classes:
@@ -144,17 +132,15 @@ def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     has_window = not args.no_display and has_display()
-    if not has_window and not args.no_display:
-        warn("there is no display, so no window is opened")
     info("loading face detector...")
     detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     numbers, files = args.threshold or [THRESHOLD], (args.model, args.le)
-    thresholds = numbers[0], numbers[-1]
-    classifier = FaceClassifier(
-        None, Labels([]), detectors, args.smooth, thresholds, files
-    )
+    limits = numbers[0], numbers[-1]
+    classifier = FaceClassifier(None, Labels([]), detectors, args.smooth, limits, files)
     classifier.labels = look_up_labels(args, has_window)
     classes = classifier.labels.classes
+    if not has_window and not args.no_display:
+        warn("there is no display, so no window is opened")
     say, sinks, collector, counts = info, [], None, Counter()
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -170,7 +156,7 @@ def run(args: argparse.Namespace) -> None:
         if args.log:
             sinks.append(enter(closing(FaceLog(args.log, classes))))
         if args.collect:
-            collector = Collector(args.collect, classifier, *next_commands(args))
+            collector = Collector(args.collect, classifier, args.input, *files)
             sinks.append(enter(closing(collector)))
             say = collector.say
             if not frames.live:
@@ -190,36 +176,17 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f"{args.input}: nothing could be read")
 
 
-def next_commands(args: argparse.Namespace) -> tuple[str, str]:
-    """Return the command that learns what is collected, and that to collect more."""
-    model, folder = args.model, str(args.collect)
-    given = ["--le", str(args.le)] if args.le != flags.LE else []
-    train, demo = ["--dataset", folder, *given], ["--collect", folder, *given]
-    source = hide_password(args.input) if is_address(args.input) else args.input
-    if source != "0":
-        demo += ["--input", source]
-    if model != flags.MODEL:
-        demo += ["--model", str(model)]
-    if model.suffix.lower() == ".onnx":
-        train += ["--export", str(model)]
-        model = model.with_suffix(".model")
-    if model != flags.MODEL:
-        train += ["--model", str(model)]
-    learn = console.command_line("train.py", *train)
-    return learn, console.command_line("liveness_demo.py", *demo)
-
-
 def summarize(counts: Counter, duration: float) -> None:
     """Print how many frames and faces there were."""
-    labels = Counter({name: n for name, n in counts.items() if name != "frames"})
-    faces = ", ".join(
+    frames = counts["frames"]
+    labels = counts - Counter(frames=frames)
+    faces = [
         f"{count} {label or 'without a label'} ({count / labels.total():.0%})"
         for label, count in sorted(labels.items())
-    )
+    ]
     info(
-        f"{count_of(counts['frames'], 'frame')} in {duration:.1f} s "
-        f"({counts['frames'] / max(duration, 1e-9):.1f} a second); "
-        f"faces: {faces or 'none'}"
+        f"{count_of(frames, 'frame')} in {duration:.1f} s ({frames / duration:.1f} a "
+        f"second); faces: {', '.join(faces) or 'none'}"
     )
 
 

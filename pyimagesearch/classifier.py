@@ -65,24 +65,15 @@ class FaceClassifier:
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
         self.smooth, self.thresholds = smooth, thresholds
-        self._files = files
+        self._files, self._loading = files, None
         self._tried = self._look()
         self._used = self._tried[:1]  # the state of the model
-        self._loading = None
-        # Why the new model cannot be used, and when that is said.
-        self._problem, self._deadline = "", math.inf
+        self._problem, self._deadline = "", math.inf  # is said after the deadline
         self.reset()
 
     @classmethod
-    def load(
-        cls,
-        model: Path | str,
-        le: Path | str,
-        detector: Path | str,
-        confidence: float | None = None,
-        **options,
-    ) -> "FaceClassifier":
-        """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
+    def load(cls, model, le, detector, confidence: float | None = None, **options):
+        """Load liveness.onnx or liveness.model, le.pickle, and a face detector by path.
 
         `confidence` is that of DetectorPool. A UserError says which file is missing,
         damaged, or of another training.
@@ -108,9 +99,8 @@ class FaceClassifier:
     def refresh(self) -> str:
         """Use the network of a new training, if there is one; return what to say.
 
-        The files are looked at, and read in a thread, as importing TensorFlow takes
-        seconds: call this often. A network of other classes or another margin is not
-        used. Text is returned once for each network.
+        A thread loads it, as importing TensorFlow takes seconds: call this often. A
+        network of other classes or another margin is not used.
         """
         now = time.monotonic()
         if not self._loading:
@@ -160,9 +150,8 @@ class FaceClassifier:
         """
         image = check_image(image)
         faces, _ = self.detectors.detect(image)
-        if seconds is None:
-            seconds = time.monotonic()
-        return self.classify(image, faces, seconds)
+        now = time.monotonic() if seconds is None else seconds
+        return self.classify(image, faces, now)
 
     def classify(
         self, image: np.ndarray, faces: Sequence[Face], seconds: float
@@ -177,14 +166,10 @@ class FaceClassifier:
             inputs = preprocess(crops, network.width, network.height)
             probabilities = network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
-        predictions = []
-        for face, crop, row, (track, mean) in zip(
-            faces, crops, probabilities, tracks, strict=True
-        ):
-            label, score, probability = decide(mean, classes, self.thresholds)
-            predictions.append(
-                Prediction(face, label, score, probability, row, track, crop)
-            )
+        predictions, found = [], zip(faces, crops, probabilities, tracks, strict=True)
+        for face, crop, row, (track, mean) in found:
+            label, score, share = decide(mean, classes, self.thresholds)
+            predictions.append(Prediction(face, label, score, share, row, track, crop))
         return predictions
 
 
@@ -227,9 +212,8 @@ class Tracker:
     """Follows faces from image to image by overlap, and averages their scores."""
 
     def __init__(self, seconds: float):
-        self._seconds = seconds
+        self._seconds, self._count = seconds, 0
         self.tracks = []
-        self._count = 0
 
     def update(
         self, faces: Sequence[Face], probabilities: np.ndarray, time: float
@@ -262,18 +246,14 @@ class Tracker:
 
 class _Track:
     def __init__(self, number: int):
-        self.number = number
-        self.time = None
-        self._box = None
+        self.number, self.time, self._box = number, None, None
         self._velocity = np.zeros(4)  # pixels a second, of each side of the box
         self.history = deque()  # of (time, probabilities)
 
     def expect(self, time: float) -> np.ndarray:
         return self._box + self._velocity * (time - self.time)
 
-    def add(
-        self, box: np.ndarray, probabilities: np.ndarray, time: float, seconds: float
-    ) -> np.ndarray:
+    def add(self, box, probabilities, time: float, seconds: float) -> np.ndarray:
         if self._box is not None and time > self.time:
             # Half the old velocity, half the new: the detector's boxes jitter.
             latest = (box - self._box) / (time - self.time)

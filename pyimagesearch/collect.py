@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pyimagesearch.classifier import FaceClassifier, Prediction
-from pyimagesearch.console import count_of, info, warn
+from pyimagesearch.classifier import Prediction
+from pyimagesearch.console import command_line, count_of, info, warn
 from pyimagesearch.crops import CropFolder, common_cut, find_crops
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import Frame
+from pyimagesearch.flags import LE, MODEL
+from pyimagesearch.frames import Frame, is_address
 from pyimagesearch.labels import Labels
+from pyimagesearch.live import hide_password
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
 
 import numpy as np
@@ -28,7 +30,6 @@ LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
 FLASH_SECONDS = 0.2  # how long a face that was saved is framed
-NO_FACE = "no face found: come nearer, face the light"
 
 
 def labels_of(dataset: Path) -> Labels:
@@ -52,40 +53,54 @@ def find_folder(dataset: Path, label: str) -> Path:
     return same[0] if same and dataset / label not in same else dataset / label
 
 
+def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str, str]:
+    """Return the command that learns what is collected, and that to collect more."""
+    given = ["--le", str(le)] if le != LE else []
+    train, demo = ["--dataset", str(folder), *given], ["--collect", str(folder), *given]
+    if source != "0":
+        demo += ["--input", hide_password(source) if is_address(source) else source]
+    if model != MODEL:
+        demo += ["--model", str(model)]
+    if model.suffix.lower() == ".onnx":
+        train += ["--export", str(model)]
+        model = model.with_suffix(".model")
+    if model != MODEL:
+        train += ["--model", str(model)]
+    return command_line("train.py", *train), command_line("liveness_demo.py", *demo)
+
+
 class Collector:
     """Saves the selected face to a dataset, as gather_examples.py would, by keys.
 
     It is a sink: it takes frames and their predictions. A face that is alone in view is
-    selected; of several, the one that was chosen, as long as its track lives. `train`
-    is the command that learns the crops, `again` the one that collects more. `keys`
-    gives the class of each key, `saved` counts the crops of this run. Until `flash_end`
-    on the monotonic clock, the selected face has just been saved.
+    selected; of several, the one that was chosen, as long as its track lives. `source`,
+    `model` and `le` are for `next_commands`. `keys` gives the class of each key,
+    `saved` counts the crops of this run. Until `flash_end` on the monotonic clock, the
+    selected face has just been saved.
     """
 
-    def __init__(self, folder: Path, classifier: FaceClassifier, train="", again=""):
+    def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
         self._folder, self._classifier = folder, classifier
-        self._train, self._again = train, again
-        labels, crops = classifier.labels, find_crops(folder)
+        self._train, self._again = next_commands(folder, source, model, le)
+        labels, detector = classifier.labels, classifier.detectors.name
+        crops = find_crops(folder)
         crops.pop(UNSURE, None)
         classes = {*labels.classes, *crops}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
-        detector = classifier.detectors.name
         self._folders = {
             name: CropFolder(find_folder(folder, name), labels.margin, detector)
             for name in self.keys.values()
         }
-        self.saved = Counter()
-        self._start = time.time()
-        self._next_look, self._counts, self._newer = 0.0, Counter(), 0
-        self._undoable = []  # of (class, path)
+        self.saved, self._undoable = Counter(), []  # the latter of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
-        self._note = "", 0.0  # and until when it is shown
         self._frame, self._in_view = None, []  # the latest, and its predictions
         self._chosen = 0  # a track
-        self._last_key = -KEY_SECONDS  # when a key was last obeyed
-        self.flash_end = 0.0
+        self._note = "", 0.0  # and until when it is shown
+        self._last_key, self.flash_end = -KEY_SECONDS, 0.0
+        self._start, self._next_look = time.time(), 0.0
+        self._look()
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the face in view to {folder}; u takes it back")
 
@@ -120,18 +135,16 @@ class Collector:
 
     def choose_next(self) -> None:
         """Select the next face, from left to right and round."""
-        faces = sorted(self._in_view, key=lambda face: face.box)
-        tracks = [face.track for face in faces]
+        places = {face.box: face.track for face in self._in_view}
+        tracks = [places[box] for box in sorted(places)]
         if self._chosen in tracks:
             tracks = tracks[tracks.index(self._chosen) + 1 :] + tracks
-        if tracks:
-            self._chosen = tracks[0]
+        self._chosen = tracks[0] if tracks else 0
 
     def press(self, key: str) -> None:
         """Save the selected face as the class of a key.
 
-        The key u deletes the last crop of this run, and then the one before it; Tab
-        selects another face.
+        The key u deletes the last crop of this run, Tab selects another face.
         """
         key, now = key.lower(), time.monotonic()
         if now - self._last_key < KEY_SECONDS or key not in {*self.keys, "u", "\t"}:
@@ -149,9 +162,9 @@ class Collector:
     def _ask_for_a_face(self) -> str:
         number = len(self._classifier.tracks)
         if number < 2:
-            return NO_FACE
-        faces = "two faces" if number == 2 else f"{number} faces"
-        return f"{faces} in view: click the one you mean, or press Tab"
+            return "no face found: come nearer, face the light"
+        number = "two" if number == 2 else number
+        return f"{number} faces in view: click the one you mean, or press Tab"
 
     def _undo(self) -> None:
         if not self._undoable:
@@ -162,7 +175,8 @@ class Collector:
             is_new = self._is_new(path)
             path.unlink(missing_ok=True)
         except OSError as error:
-            self._warn(f"not deleted: {error.strerror}", path)
+            warn(f"{path}: not deleted: {error.strerror}")
+            self.note(f"not deleted: {error.strerror}")
             return
         self._undoable.pop()
         self._add(name, -1, -1 if is_new else 0)
@@ -183,7 +197,8 @@ class Collector:
         try:
             path = folder.save(face.crop, self._frame, rank, face.box)
         except OSError as error:  # the disk may be full; the demo goes on
-            self._warn(f"not saved: {error.strerror}", folder.folder)
+            warn(f"{folder.folder}: not saved: {error.strerror}")
+            self.note(f"not saved: {error.strerror}")
             return
         if path is None:
             self.note("this crop is in the dataset already")
@@ -205,10 +220,6 @@ class Collector:
     def say(self, text: str) -> None:
         """Print a text, and show it in the window for a while."""
         info(text)
-        self.note(text)
-
-    def _warn(self, text: str, path: Path) -> None:
-        warn(f"{path}: {text}")
         self.note(text)
 
     def _is_new(self, crop: Path) -> bool:
@@ -235,9 +246,9 @@ class Collector:
         self._look()
         counts = []
         for name in self._folders:
-            number = self._counts[name]
-            enough = "" if number >= ENOUGH_TO_TRAIN else f" of {ENOUGH_TO_TRAIN}"
-            counts.append(f"{name} {number}{enough}")
+            lacks = self._counts[name] < ENOUGH_TO_TRAIN
+            goal = f" of {ENOUGH_TO_TRAIN}" if lacks else ""
+            counts.append(f"{name} {self._counts[name]}{goal}")
         keys = [f"{key} {name}" for key, name in self.keys.items()]
         text, end = self._note
         if time.monotonic() >= end:
@@ -270,8 +281,6 @@ class Collector:
         saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
         total = count_of(self.saved.total(), "crop")
         info(f"collected {total} in {self._folder} ({saved})")
-        self._next_look = 0.0
-        self._look()
         if self.saved.total():
             is_trainable = 0 < self._counts[BONA_FIDE] < self._counts.total()
             info(f"next: {self._train if is_trainable else self._again}")

@@ -38,8 +38,7 @@ def open_output(path: Path, kind: str) -> Iterator[Sink]:
     """
     if kind == "folder":
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            reason = f"the output of a folder is a folder, not a {path.suffix} file"
-            raise UserError(f"--output {path}: {reason}")
+            raise UserError(f"--output {path}: the output of a folder is a folder")
         path.mkdir(parents=True, exist_ok=True)
         output = folder(path)
     else:
@@ -149,7 +148,7 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
     """
     height, width = image.shape[:2]
     zoom = window_zoom(image)
-    size, stroke = 0.5 * zoom, round(zoom)
+    size = 0.5 * zoom
     left, top, right, bottom, _ = prediction.box
     color = COLORS.get(prediction.label, RED)
     cv2.rectangle(image, (left, top), (right, bottom), color, round(weight * zoom))
@@ -163,32 +162,34 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
         text += f" {prediction.name}"
     text = text.encode("utf-8", "backslashreplace").decode()  # names of bytes
     font = None if text.isascii() else load_font(size)
-    w, h, below = text_size(text, size, stroke, font)
+    w, h, below = text_size(text, size, font)
     x = max(0, min(left, width - w))
     y = top - below if top - below - h > 0 else min(top + h + below, height - below)
     cv2.rectangle(image, (x, y - h - below), (x + w, y + below), color, cv2.FILLED)
-    put_text(image, text, (x, y), size, WHITE, stroke, font)
+    put_text(image, text, (x, y), size, font)
 
 
-def text_size(text: str, size: float, weight: int, font=None) -> tuple[int, int, int]:
+def text_size(text: str, size: float, font=None) -> tuple[int, int, int]:
     """Return width, height above and height below the baseline, in pixels."""
     if font:
         left, top, right, bottom = font.getbbox(text, anchor="ls")
         return right - left, -top, bottom
-    (width, height), below = cv2.getTextSize(to_ascii(text), FONT, size, weight)
+    text = to_ascii(text)
+    (width, height), below = cv2.getTextSize(text, FONT, size, max(1, round(2 * size)))
     return width, height, below
 
 
-def put_text(image, text: str, place, size: float, color, weight: int, font=None):
+def put_text(image: np.ndarray, text: str, place, size: float, font=None) -> None:
     """Draw text as `cv2.putText` does, or with a font of `load_font`, in any script."""
-    if not font:
-        cv2.putText(image, to_ascii(text), place, FONT, size, color, weight)
-        return
-    from PIL import Image, ImageDraw
+    if font:
+        from PIL import Image, ImageDraw
 
-    canvas = Image.fromarray(image)
-    ImageDraw.Draw(canvas).text(place, text, color, font, anchor="ls")
-    image[:] = canvas
+        canvas = Image.fromarray(image)
+        ImageDraw.Draw(canvas).text(place, text, WHITE, font, anchor="ls")
+        image[:] = canvas
+    else:
+        text, weight = to_ascii(text), round(2 * size)
+        cv2.putText(image, text, place, FONT, size, WHITE, max(1, weight))
 
 
 def load_font(size: float):

@@ -7,21 +7,12 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 
+from pyimagesearch import outputs
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import STALL_SECONDS, Collector
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import Face
 from pyimagesearch.frames import Frame
-from pyimagesearch.outputs import (
-    BLACK,
-    WHITE,
-    WINDOW_WIDTH,
-    draw,
-    load_font,
-    put_text,
-    text_size,
-    window_zoom,
-)
 
 import cv2
 import numpy as np
@@ -101,7 +92,7 @@ class Window:
                 return True
 
     def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        self._zoom, self._faces = window_zoom(frame.image), []
+        self._zoom, self._faces = outputs.window_zoom(frame.image), []
         height, width = (max(1, round(n / self._zoom)) for n in frame.image.shape[:2])
         size = width, height
         self._picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
@@ -123,24 +114,26 @@ class Window:
             self._draw_collecting(picture, self._collector)
         else:
             for face in self._faces:
-                draw(picture, face)
+                outputs.draw(picture, face)
         return with_caption(picture, lines) if lines else picture
 
     def _draw_collecting(self, picture: np.ndarray, collector: Collector) -> None:
         selected = collector.selected
         for face in self._faces:
             if not selected or selected.track != face.track:
-                draw(picture, face, weight=1)
+                outputs.draw(picture, face, weight=1)
                 continue
-            draw(picture, face, weight=4)
+            outputs.draw(picture, face, weight=4)
             left, top, right, bottom, _ = face.box
             text, below = " ".join(collector.keys), min(bottom + 26, len(picture))
-            corner = left + 12 + text_size(text, TEXT_SIZE, 1)[0], below
-            cv2.rectangle(picture, (left, below - 26), corner, BLACK, cv2.FILLED)
-            put_text(picture, text, (left + 6, below - 8), TEXT_SIZE, WHITE, 1)
+            corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0], below
+            cv2.rectangle(
+                picture, (left, below - 26), corner, outputs.BLACK, cv2.FILLED
+            )
+            outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
             if time.monotonic() < collector.flash_end:
                 corners = (left - 5, top - 5), (right + 5, bottom + 5)
-                cv2.rectangle(picture, *corners, WHITE, 6)
+                cv2.rectangle(picture, *corners, outputs.WHITE, 6)
 
     def close(self) -> None:
         """Close the window."""
@@ -167,7 +160,7 @@ def with_caption(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
 
     A picture that is narrower than the window is padded, so that they can be read.
     """
-    border = max(0, WINDOW_WIDTH - picture.shape[1])
+    border = max(0, outputs.WINDOW_WIDTH - picture.shape[1])
     picture = cv2.copyMakeBorder(picture, 0, 0, 0, border, cv2.BORDER_CONSTANT)
     return np.vstack([picture, draw_lines(tuple(lines), picture.shape[1])])
 
@@ -177,9 +170,8 @@ def draw_lines(lines: tuple[str, ...], width: int) -> np.ndarray:
     """Draw lines of text, each as large as fits, as an image, (h, width, 3) uint8."""
     image = np.zeros((LINE_HEIGHT * len(lines) + 8, width, 3), np.uint8)
     for number, line in enumerate(lines, start=1):
-        room = (width - 12) / text_size(line, TEXT_SIZE, 1, load_font(TEXT_SIZE))[0]
-        size = TEXT_SIZE * min(1, room)
-        put_text(
-            image, line, (6, number * LINE_HEIGHT), size, WHITE, 1, load_font(size)
-        )
+        font = outputs.load_font(TEXT_SIZE)
+        room = (width - 12) / outputs.text_size(line, TEXT_SIZE, font)[0]
+        size, place = TEXT_SIZE * min(1, room), (6, number * LINE_HEIGHT)
+        outputs.put_text(image, line, place, size, outputs.load_font(size))
     return image

@@ -507,9 +507,9 @@ def test_the_tracks_in_view_include_those_missed_for_a_moment(face_image):
     classifier = make_classifier(FixedNetwork([0.1, 0.9], [0.2, 0.8]))
     boxes = [Face(0, 0, 40, 40, 0.9), Face(60, 60, 99, 99, 0.9)]
     classifier.classify(face_image, boxes, 0.0)
-    classifier.classify(face_image, boxes[:1], 0.1)
-    assert sorted(classifier.tracks) == [1, 2]
-    classifier.classify(face_image, boxes[:1], 0.2 + LOST_SECONDS)
+    classifier.classify(face_image, boxes[:1], LOST_SECONDS - 0.1)
+    assert classifier.tracks == [1, 2]
+    classifier.classify(face_image, boxes[:1], LOST_SECONDS + 0.1)
     assert classifier.tracks == [1]
 
 

@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,14 +61,15 @@ def detectors(detector_folder):
 
 
 @pytest.fixture
-def open_collector(tmp_path, detectors):
+def open_collector(tmp_path, detectors, monkeypatch):
+    commands = "python train.py", "python again"
+    monkeypatch.setattr(collect, "next_commands", lambda *_: commands)
     opened = []
 
     def open_collector(labels=LABELS):
         network = Network(judge, 32, 32, 2) if labels.classes else None
         classifier = FaceClassifier(network, labels, detectors)
-        folder = tmp_path / "dataset"
-        opened.append(Collector(folder, classifier, "python train.py", "python again"))
+        opened.append(Collector(tmp_path / "dataset", classifier))
         return opened[-1]
 
     yield open_collector
@@ -302,6 +304,35 @@ def test_the_end_says_what_was_saved_and_what_comes_next(
         lines = [f"[INFO] collected {counts.format(folder)}"]
         lines += [f"[INFO] next: {following}"] if following else []
         assert capsys.readouterr().out.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("given", "train", "demo"),
+    [
+        (["0", "liveness.model", "le.pickle"], [], []),
+        (
+            ["http://me:secret@cam/a.mjpg", "m.model", "l.pickle"],
+            ["--le", "l.pickle", "--model", "m.model"],
+            ["--le", "l.pickle", "--input", "http://cam/a.mjpg", "--model", "m.model"],
+        ),
+        (
+            ["a#1.mp4", "liveness.onnx", "le.pickle"],
+            ["--export", "liveness.onnx"],
+            ["--input", "a#1.mp4", "--model", "liveness.onnx"],
+        ),
+        (
+            ["1", "my/net.onnx", "le.pickle"],
+            ["--export", "my/net.onnx", "--model", "my/net.model"],
+            ["--input", "1", "--model", "my/net.onnx"],
+        ),
+    ],
+)
+def test_the_next_commands_keep_what_was_given(given, train, demo):
+    source, *files = given
+    commands = collect.next_commands(Path("my set"), source, *map(Path, files))
+    words = [shlex.split(command) for command in commands]
+    assert words[0][-len(train) - 2 :] == ["--dataset", "my set", *train]
+    assert words[1][-len(demo) - 2 :] == ["--collect", "my set", *demo]
 
 
 NO_NETWORK = Labels([])

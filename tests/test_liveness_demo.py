@@ -243,7 +243,7 @@ def test_collecting_without_a_window_is_refused_with_the_command_that_needs_none
         (["-m", "new.model"], "no model new.model"),
         (
             ["-m", "new.model", "-l", "new.pickle", "--log", "a.csv"],
-            "nothing is logged",
+            "nothing to log",
         ),
     ],
 )

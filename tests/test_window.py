@@ -275,7 +275,6 @@ def test_before_the_first_picture_a_window_says_so_and_q_ends_it(
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(cv2, "waitKeyEx", lambda _: ord("q"))
             assert show_faces(show, collector, frame) is False
-    line = with_caption(
-        np.zeros((450, 600, 3), np.uint8), ["counts", "waiting for camera0"]
-    )
-    np.testing.assert_array_equal(text[32:], line[450 + 32 :])
+    black = np.zeros((450, 600, 3), np.uint8)
+    expected = with_caption(black, ["counts", "waiting for camera0"])[450:]
+    np.testing.assert_array_equal(text[32:], expected[32:])
