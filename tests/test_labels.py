@@ -15,6 +15,7 @@ EVERYTHING = Labels(
     margin=0.5,
     threshold=0.25,
     learnt=["0123abcd", "89ab4567"],
+    read_at=1796000000.25,
     model_sha256="ab" * 32,
     onnx_sha256="cd" * 32,
 )

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,6 +218,20 @@ def test_without_a_network_one_line_says_how_to_get_one(
     assert error.startswith("[ERROR] no network new.model: gather crops and run train")
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_model_the_exported_one_is_taken(
+    trained, detector_folder, group_photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("liveness.onnx", "le.pickle"):
+        shutil.copy(trained / name, name)
+    options = ["-d", str(detector_folder), "-i", str(group_photo), "--no-display"]
+    assert liveness_demo.main(options) == 0
+    assert liveness_demo.parse_args([]).model == Path("liveness.onnx")
+    assert liveness_demo.parse_args(["-m", "a.model"]).model == Path("a.model")
+    shutil.copy(trained / "liveness.model", "liveness.model")
+    assert liveness_demo.parse_args([]).model == Path("liveness.model")
 
 
 @pytest.mark.parametrize("files", [[], ["-m", "new.model", "-l", "new.pickle"]])
