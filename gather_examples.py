@@ -51,8 +51,6 @@ def gather(
             own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
-                    if frame.stale:
-                        continue
                     own["searched"] += 1
                     own["several"] += len(faces) > 1
                     own["dropped"] += dropped

@@ -132,13 +132,9 @@ def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     has_window = not args.no_display and has_display()
-    info("loading face detector...")
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
+    labels = look_up_labels(args, has_window)
     numbers, files = args.threshold or [THRESHOLD], (args.model, args.le)
     limits = numbers[0], numbers[-1]
-    classifier = FaceClassifier(None, Labels([]), detectors, args.smooth, limits, files)
-    classifier.labels = look_up_labels(args, has_window)
-    classes = classifier.labels.classes
     if not has_window and not args.no_display:
         warn("there is no display, so no window is opened")
     say, sinks, collector, counts = info, [], None, Counter()
@@ -146,7 +142,10 @@ def run(args: argparse.Namespace) -> None:
         enter = stack.enter_context
         info("starting video stream...")
         frames = enter(closing(open_frames(args.input, patient=args.reconnect)))
-        if classes:
+        info("loading face detector...")
+        detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
+        classifier = FaceClassifier(None, labels, detectors, args.smooth, limits, files)
+        if labels.classes:
             info("loading liveness detector...")
             classifier.replace(*load_classifier(*files))
         kind = frames.kind  # waits for a file to be open, which outputs need
@@ -154,7 +153,7 @@ def run(args: argparse.Namespace) -> None:
             check_outside(args.output, args.input)
             sinks.append(enter(open_output(args.output, kind)))
         if args.log:
-            sinks.append(enter(closing(FaceLog(args.log, classes))))
+            sinks.append(enter(closing(FaceLog(args.log, labels.classes))))
         if args.collect:
             collector = Collector(args.collect, classifier, args.input, *files)
             sinks.append(enter(closing(collector)))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, preprocess
-from pyimagesearch.labels import THRESHOLD, Labels
+from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.models import Network, load_classifier
 from pyimagesearch.names import BONA_FIDE, UNSURE
 
@@ -66,7 +66,7 @@ class FaceClassifier:
         self.network, self.labels, self.detectors = network, labels, detectors
         self.smooth, self.thresholds = smooth, thresholds
         self._files, self._loading = files, None
-        self._tried = self._look()
+        self._tried = self._look() if labels.classes else []
         self._used = self._tried[:1]  # the state of the model
         self._problem, self._deadline = "", math.inf  # is said after the deadline
         self.reset()
@@ -80,7 +80,7 @@ class FaceClassifier:
         """
         files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
-        classifier = cls(None, Labels([]), detectors, files=files, **options)
+        classifier = cls(None, load_labels(files[1]), detectors, files=files, **options)
         classifier.replace(*load_classifier(*files))
         return classifier
 

@@ -367,8 +367,8 @@ def refresh(classifier):
 
 
 def watch(pair, labels=None):
-    """Begin without a network."""
-    return FaceClassifier(None, labels or Labels([]), None, files=pair)
+    """Begin with the labels of a network that is not loaded."""
+    return FaceClassifier(None, labels or load_labels(pair[1]), None, files=pair)
 
 
 @pytest.mark.timeout(60)
@@ -435,6 +435,12 @@ def test_a_model_that_cannot_be_used_is_named_once_after_a_minute(pair, monkeypa
     assert refresh_all() == ["using the new network"]
 
 
+@pytest.mark.timeout(60)
+def test_a_network_that_came_while_the_program_started_is_used(pair):
+    classifier = watch(pair, Labels([]))
+    assert refresh(classifier) == "using the new network"
+
+
 def test_a_classifier_that_was_loaded_from_files_may_be_refreshed(
     pair, detector_folder, tmp_path
 ):
@@ -490,7 +496,7 @@ def test_without_a_network_faces_are_found_until_one_comes(
 ):
     for file in pair:
         file.unlink()
-    classifier = watch(pair)
+    classifier = watch(pair, Labels([]))
     faces, _ = detect_faces(detector, face_image)
     (face,) = classifier.classify(face_image, faces, 0.0)
     assert (face.box, face.label, face.track) == (faces[0], "", 1)
