@@ -136,13 +136,12 @@ def train_network(
 
 def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
     """Warn if a network is to be replaced that has learnt none of these crops."""
-    if model.exists() and le.exists():
-        with suppress(UserError):
-            learnt = load_labels(le).learnt or []
-            crops = [mark for mark in learnt if "." not in mark]  # others are of files
-            if crops and not count_learnt(dataset, learnt):
-                what = f"{count_of(len(crops), 'crop')}, of which none is in"
-                warn(f"{model} will be replaced: it has learnt {what} this dataset")
+    with suppress(UserError):
+        learnt = load_labels(le).learnt or []
+        crops = [mark for mark in learnt if "." not in mark]  # others are of files
+        if crops and model.exists() and not count_learnt(dataset, learnt):
+            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
+            warn(f"{model} will be replaced: it has learnt {what}")
 
 
 def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:

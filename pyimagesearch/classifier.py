@@ -24,10 +24,8 @@ from pyimagesearch.names import BONA_FIDE, UNSURE
 import numpy as np
 
 SMOOTH_SECONDS = 0.5  # over which scores are averaged: they jump as boxes jitter
-# A track and a detection that overlap less are two faces (intersection over union).
-LEAST_OVERLAP = 0.3
-# A face that was lost for longer is a new one; single misses are shorter.
-LOST_SECONDS = 0.5
+LEAST_OVERLAP = 0.3  # of a track and a detection of one face (intersection over union)
+LOST_SECONDS = 0.5  # a face that was lost for longer is a new one
 PATIENCE_SECONDS = 60.0  # for the labels of a new model, before anybody is told
 
 
@@ -189,8 +187,7 @@ def decide(
 ) -> tuple[str, float, float]:
     """Return label, score and probability (see Prediction) of a face.
 
-    Without a class named real, the most probable class is chosen and its probability is
-    the score.
+    Without a class named real, the score is the probability of the most probable class.
     """
     if not classes:
         return "", math.nan, math.nan

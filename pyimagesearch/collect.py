@@ -24,8 +24,7 @@ LOOK_SECONDS = 1.0  # between two looks at the files of the dataset, or longer
 STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
-# the next; of a moving one, 8 % of neighbouring crops differ by less than this, and 1 %
-# of those ten crops apart.
+# the next; of a moving one, 8 % of neighbouring crops differ by less than this.
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
@@ -70,13 +69,12 @@ def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str
 
 
 class Collector:
-    """Saves the selected face to a dataset, as gather_examples.py would, by keys.
+    """A sink that saves the selected face, as gather_examples.py would, by keys.
 
-    It is a sink: it takes frames and their predictions. A face that is alone in view is
-    selected; of several, the one that was chosen, as long as its track lives. `source`,
-    `model` and `le` are for `next_commands`. `keys` gives the class of each key,
-    `saved` counts the crops of this run. Until `flash_end` on the monotonic clock, the
-    selected face has just been saved.
+    A face that is alone in view is selected; of several, the one that was chosen, as
+    long as its track lives. `source`, `model` and `le` are for `next_commands`. `keys`
+    gives the class of each key, `saved` counts the crops of this run. Until `flash_end`
+    on the monotonic clock, the selected face has just been saved.
     """
 
     def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
@@ -179,7 +177,7 @@ class Collector:
             self.note(f"not deleted: {error.strerror}")
             return
         self._undoable.pop()
-        self._add(name, -1, -1 if is_new else 0)
+        self._add(name, -1, new=-1 if is_new else 0)
         if self._recent[name]:
             self._recent[name].pop()
         known = "" if is_new else "; the network knows it until the next training"
@@ -205,7 +203,7 @@ class Collector:
             return
         recent.append(view)
         self._undoable.append((name, path))
-        self._add(name, 1, 1)
+        self._add(name, 1, new=1)
         self.flash_end = time.monotonic() + FLASH_SECONDS
 
     def _add(self, name: str, number: int, new: int) -> None:

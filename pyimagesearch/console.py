@@ -1,7 +1,6 @@
 """How the commands speak and end."""
 
 import argparse
-import errno
 import logging
 import math
 import os
@@ -47,22 +46,18 @@ def command_line(script: str, *arguments: str) -> str:
 
 
 def _print(line: str, file) -> None:
-    try:
-        if "tqdm" in sys.modules:  # which moves the progress bar out of the way
-            sys.modules["tqdm"].tqdm.write(line, file=file)
-        else:
-            print(line, file=file, flush=True)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        _leave_dead_terminal()
+    _leave_dead_terminal()
+    if "tqdm" in sys.modules:  # which moves the progress bar out of the way
+        sys.modules["tqdm"].tqdm.write(line, file=file)
+    else:
+        print(line, file=file, flush=True)
 
 
 def _leave_dead_terminal() -> None:
     for stream in (1, 2):
         try:
             os.write(stream, b"")
-        except OSError:  # the terminal is gone; the work goes on
+        except OSError:  # the work goes on
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
@@ -78,7 +73,8 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
             stream.reconfigure(errors="backslashreplace")
-    for number in (signal.SIGTERM, *hang_up()):
+    endings = signal.SIGTERM, *hang_up()
+    for number in endings:
         signal.signal(number, _terminate)
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -95,7 +91,7 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
         _print("[INFO] interrupted", sys.stderr)
         return 130
     finally:
-        for number in (signal.SIGTERM, *hang_up()):
+        for number in endings:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0

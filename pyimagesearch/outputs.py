@@ -24,7 +24,7 @@ import numpy as np
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
 WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+WHITE = 255, 255, 255
 COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER, "": WHITE}  # every other label is an attack
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Sink = Callable[[Frame, Sequence[Prediction]], bool]
@@ -142,10 +142,7 @@ def draw_all(image: np.ndarray, predictions: Sequence[Prediction]) -> np.ndarray
 
 
 def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
-    """Draw a face's box and label onto its image; the label stays inside the image.
-
-    `weight` is that of the box's line, in pixels of the window.
-    """
+    """Draw a face's label, inside its image, and box, of lines of `weight` pixels."""
     height, width = image.shape[:2]
     zoom = window_zoom(image)
     size = 0.5 * zoom

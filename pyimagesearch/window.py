@@ -25,10 +25,7 @@ PHOTO_SECONDS = 1.0  # how long each photograph of a folder stays in the window
 
 
 def has_display() -> bool:
-    """Return whether a window can be opened.
-
-    Where it cannot, OpenCV aborts the process; so another process tries.
-    """
+    """Return whether a window can be opened; OpenCV may abort, so a process tries."""
     if not sys.platform.startswith("linux"):
         return True
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -126,10 +123,8 @@ class Window:
             outputs.draw(picture, face, weight=4)
             left, top, right, bottom, _ = face.box
             text, below = " ".join(collector.keys), min(bottom + 26, len(picture))
-            corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0], below
-            cv2.rectangle(
-                picture, (left, below - 26), corner, outputs.BLACK, cv2.FILLED
-            )
+            corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0]
+            picture[below - 26 : below, left:corner] = 0
             outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
             if time.monotonic() < collector.flash_end:
                 corners = (left - 5, top - 5), (right + 5, bottom + 5)
@@ -156,10 +151,7 @@ def is_open() -> bool:
 
 
 def with_caption(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Put lines of text below a picture, (M, N, 3) uint8, where they cover no face.
-
-    A picture that is narrower than the window is padded, so that they can be read.
-    """
+    """Put lines of text below a picture, (M, N, 3) uint8, padded to their width."""
     border = max(0, outputs.WINDOW_WIDTH - picture.shape[1])
     picture = cv2.copyMakeBorder(picture, 0, 0, 0, border, cv2.BORDER_CONSTANT)
     return np.vstack([picture, draw_lines(tuple(lines), picture.shape[1])])
