@@ -410,6 +410,10 @@ def screen():
         yield screen
 
 
+def read_image_of(camera):
+    return cv2.imdecode(np.frombuffer(camera.jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
 def wait_for_label(screen, process):
     screen.find(TITLE)
     while not any(
@@ -432,6 +436,45 @@ def test_the_window_shows_the_labels_and_q_ends_it(
     assert process.wait() == 0
     with process.stdout as out:
         assert "1 frame in" in out.read()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("options", [[], ["--reconnect"]])
+def test_a_stream_that_stops_is_shown_grey_and_q_ends_it(
+    options, screen, camera_server, trained, detector_folder, start_demo
+):
+    image = cv2.resize(read_image_of(camera_server), (640, 480))
+    camera_server.show(image)
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", camera_server.url, *options]
+    process = start_demo(*arguments)
+    wait_for_label(screen, process)
+    camera_server.stalled.set()
+    while np.ptp(screen.screenshot()[:400, :600], axis=2).max() > 0:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)  # the process needs the cores
+    screen.act(TITLE, "q")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert re.search(r"[1-9]\d* frames in", out)
+
+
+@pytest.mark.timeout(300)
+def test_a_stream_that_never_comes_is_waited_for_until_q(
+    screen, camera_server, trained, detector_folder, start_demo
+):
+    camera_server.stalled.set()
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", camera_server.url, "--reconnect"]
+    process = start_demo(*arguments)
+    screen.find(TITLE)
+    while not screen.screenshot()[450:520, :600].any():  # what it waits for
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    screen.act(TITLE, "q")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "0 frames in" in out
 
 
 def test_the_loop_ends_when_a_sink_returns_false():
