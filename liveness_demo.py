@@ -40,12 +40,12 @@ def recognize(crop: np.ndarray) -> str | None:
     return None
 
 
-def label_frames(detected, classifier, sinks, counts, live=False, say=info) -> bool:
+def label_frames(detected, classifier, sinks, counts, live=False, note=None) -> bool:
     """Classify frame after frame, and hand them to the sinks, until one ends it.
 
     `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
-    label. A newer network is used from the next source on, or at once if `live`, and
-    `say` is told. Returns whether a sink ended it.
+    label. A newer network is used from the next source on, or at once if `live`; text
+    about it is printed, and given to `note`. Returns whether a sink ended it.
     """
     source = None
     for frame, faces, _ in detected:
@@ -54,7 +54,9 @@ def label_frames(detected, classifier, sinks, counts, live=False, say=info) -> b
             classifier.reset()
             source = frame.source
         if (live or is_new) and (text := classifier.refresh()):
-            say(text)
+            info(text)
+            if note:
+                note(text)
         predictions = []
         if not frame.stale:
             predictions = classifier.classify(frame.image, faces, frame.time)
@@ -92,7 +94,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = "in the window, r saves the face in view as real, f as fake, to this "
+    what = "in the window, r saves the selected face as real, f as fake, to this "
     what += "dataset, also while there is no network"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
@@ -137,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
     limits = numbers[0], numbers[-1]
     if not has_window and not args.no_display:
         warn("there is no display, so no window is opened")
-    say, sinks, collector, counts = info, [], None, Counter()
+    note, sinks, collector, counts = None, [], None, Counter()
     with ExitStack() as stack:
         enter = stack.enter_context
         info("starting video stream...")
@@ -157,7 +159,7 @@ def run(args: argparse.Namespace) -> None:
         if args.collect:
             collector = Collector(args.collect, classifier, args.input, *files)
             sinks.append(enter(closing(collector)))
-            say = collector.say
+            note = collector.note
             if not frames.live:
                 frames.files = collector.name_sources(frames.files)
         if has_window:
@@ -168,7 +170,7 @@ def run(args: argparse.Namespace) -> None:
             shown = enter(closing(iter(frames)))
             detected = detect_in_frames(shown, detectors, ahead=not frames.live)
             enter(closing(detected))
-            ended = label_frames(detected, classifier, sinks, counts, frames.live, say)
+            ended = label_frames(detected, classifier, sinks, counts, frames.live, note)
         finally:
             summarize(counts, time.perf_counter() - start)
         if not counts["frames"] and not ended:

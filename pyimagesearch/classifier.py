@@ -196,10 +196,8 @@ def decide(
         return classes[best], float(probabilities[best]), float(probabilities[best])
     real = classes.index(BONA_FIDE)
     score = float(probabilities[real])
-    if score >= thresholds[1]:
-        return BONA_FIDE, score, score
     if score >= thresholds[0]:
-        return UNSURE, score, score
+        return BONA_FIDE if score >= thresholds[1] else UNSURE, score, score
     attacks = np.delete(np.arange(len(classes)), real)
     attack = attacks[probabilities[attacks].argmax()]
     return classes[attack], score, float(probabilities[attack])
@@ -217,8 +215,8 @@ class Tracker:
     ) -> list[tuple[int, np.ndarray]]:
         """Match the n faces of the next image, and their (n, classes) probabilities.
 
-        Returns the number of each face's track, counted from 1, and its mean
-        probabilities, (classes,). If the time goes back, another video has begun.
+        Returns each face's track number, from 1, and mean probabilities, (classes,). If
+        the time goes back, another video has begun.
         """
         self.tracks = [t for t in self.tracks if 0 <= time - t.time <= LOST_SECONDS]
         boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)

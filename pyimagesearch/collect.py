@@ -34,8 +34,7 @@ FLASH_SECONDS = 0.2  # how long a face that was saved is framed
 def labels_of(dataset: Path) -> Labels:
     """Say how a dataset's crops are cut, while no network says so: without classes."""
     crops = [crop for own in find_crops(dataset).values() for crop in own]
-    margin, _ = common_cut(crops)
-    return Labels([], margin)
+    return Labels([], common_cut(crops)[0])
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
@@ -47,8 +46,8 @@ def name_keys(classes: Iterable[str]) -> dict[str, str]:
 
 def find_folder(dataset: Path, label: str) -> Path:
     """Return the folder of a class in a dataset: live, if there is no real."""
-    others = sorted(dataset.iterdir()) if dataset.is_dir() else []
-    same = [path for path in others if path.is_dir() and as_label(path.name) == label]
+    folders = [path for path in sorted(dataset.glob("*")) if path.is_dir()]
+    same = [path for path in folders if as_label(path.name) == label]
     return same[0] if same and dataset / label not in same else dataset / label
 
 
@@ -93,14 +92,13 @@ class Collector:
         }
         self.saved, self._undoable = Counter(), []  # the latter of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
-        self._frame, self._in_view = None, []  # the latest, and its predictions
-        self._chosen = 0  # a track
+        self._frame, self._in_view, self._chosen = None, [], 0  # the last is a track
         self._note = "", 0.0  # and until when it is shown
-        self._last_key, self.flash_end = -KEY_SECONDS, 0.0
-        self._start, self._next_look = time.time(), 0.0
+        self._last_key = self.flash_end = self._next_look = 0.0
+        self._start = time.time()
         self._look()
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
-        info(f"press {listed}: saves the face in view to {folder}; u takes it back")
+        info(f"press {listed}: saves the selected face to {folder}; u takes it back")
 
     def name_sources(self, files: dict[str, str]) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
@@ -177,7 +175,9 @@ class Collector:
             self.note(f"not deleted: {error.strerror}")
             return
         self._undoable.pop()
-        self._add(name, -1, new=-1 if is_new else 0)
+        self._counts.subtract([name])
+        self.saved.subtract([name])
+        self._newer -= 1 if is_new else 0
         if self._recent[name]:
             self._recent[name].pop()
         known = "" if is_new else "; the network knows it until the next training"
@@ -203,22 +203,14 @@ class Collector:
             return
         recent.append(view)
         self._undoable.append((name, path))
-        self._add(name, 1, new=1)
+        self._counts.update([name])
+        self.saved.update([name])
+        self._newer += 1
         self.flash_end = time.monotonic() + FLASH_SECONDS
-
-    def _add(self, name: str, number: int, new: int) -> None:
-        self.saved[name] += number
-        self._counts[name] += number
-        self._newer += new
 
     def note(self, text: str) -> None:
         """Show a note in the window for a while."""
         self._note = text, time.monotonic() + NOTE_SECONDS
-
-    def say(self, text: str) -> None:
-        """Print a text, and show it in the window for a while."""
-        info(text)
-        self.note(text)
 
     def _is_new(self, crop: Path) -> bool:
         """Return whether the network in use cannot have learnt a crop."""
@@ -263,7 +255,7 @@ class Collector:
             if self._newer:
                 new = count_of(self._newer, "crop")
                 return f"{new} not yet learnt: run  {self._train}"
-        if not self.selected:
+        if not self._chosen and len(self._classifier.tracks) != 1:
             return self._ask_for_a_face()
         if lacks_real:
             return "look into the camera and press r: near, far, turned"

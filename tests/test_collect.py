@@ -162,6 +162,19 @@ def test_a_face_stays_selected_as_long_as_its_track_lives(open_collector):
     assert collector.selected is None
 
 
+def test_the_advice_does_not_change_when_a_face_is_missed_in_one_frame(open_collector):
+    collector = open_collector(NO_NETWORK)
+    see(collector, frame_of(1), LARGE)
+    alone = collector.caption()[1]
+    see(collector, frame_of(2))
+    assert collector.caption()[1] == alone
+    see(collector, frame_of(3), LARGE, SMALL)
+    assert collector.caption()[1] == TWO
+    collector.choose_at(60, 60)
+    see(collector, frame_of(4), LARGE)
+    assert collector.caption()[1] == alone
+
+
 def test_no_face_is_selected_in_another_video(open_collector):
     collector = open_collector()
     see(collector, frame_of(1), LARGE, SMALL)
