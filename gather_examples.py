@@ -22,8 +22,8 @@ from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
 from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
-from pyimagesearch.outputs import has_display, window
 from pyimagesearch.video import is_address
+from pyimagesearch.window import Window, has_display
 
 from tqdm import tqdm
 
@@ -38,10 +38,11 @@ def gather(
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
-    Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
-    crop was there already) and "dropped" (too small or outside the frame); the frames
-    of each source are also recorded in the output. Another picture that has a crop's
-    name is a UserError. Returns the sources with a crop.
+    Counts frames as "searched", "faceless" and, if they show several faces, "several";
+    and faces as "saved", "kept" (the same crop was there already) and "dropped" (too
+    small or outside the frame); the frames of each source are also recorded in the
+    output. Another picture that has a crop's name is a UserError. Returns the sources
+    with a crop.
     """
     with_crop = set()
     how = skip, detectors.name, detectors.size, detectors.confidence
@@ -51,6 +52,7 @@ def gather(
             try:
                 for frame, faces, dropped in found:
                     own["searched"] += 1
+                    own["several"] += len(faces) > 1
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
@@ -79,7 +81,8 @@ def with_progress(frames: Frames) -> Iterator[Frame]:
         stack.enter_context(bar)
         show = None
         if frames.live and has_display():
-            show = stack.enter_context(window(frames.kind))
+            window = Window(frames.kind, frames.name)
+            show = stack.enter_context(closing(window))
         for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
             if not frame.stale:
@@ -90,7 +93,7 @@ def with_progress(frames: Frames) -> Iterator[Frame]:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="gather face crops from any footage")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
@@ -131,6 +134,12 @@ def run(args: argparse.Namespace) -> None:
                 f"{counts['kept']} were there already, {counts['dropped']} too small "
                 "or outside the frame"
             )
+    if counts["several"] and not args.all_faces:
+        share = f"{counts['several']} of {count_of(counts['searched'], 'frame')}"
+        info(
+            f"{share} show several faces; the most confident one was saved: look "
+            "through the crops, or use --all-faces"
+        )
     source = hide_password(args.input) if is_address(args.input) else args.input
     shown = frames.name if frames.live else source
     if not frames.read:

@@ -15,7 +15,8 @@ import argparse
 import math
 import shlex
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dat
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, save_labels_of
+from pyimagesearch.labels import Labels, load_labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
@@ -134,10 +135,20 @@ def train_network(
     return Trained(model, history, probabilities, not control.interrupted)
 
 
+def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
+    """Warn if a network is to be replaced that has learnt none of these crops."""
+    with suppress(UserError):
+        learnt = load_labels(le).learnt or []
+        crops = [mark for mark in learnt if "." not in mark]  # others are of files
+        if crops and model.exists() and not count_learnt(dataset, learnt):
+            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
+            warn(f"{model} will be replaced: it has learnt {what}")
+
+
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
     known, failure = digest_learnt(dataset, learnt), None
-    labels = Labels(dataset.classes, dataset.margin, known)
+    labels = Labels(dataset.classes, dataset.margin, known, args.read_at)
     if args.export:
         info(f"exporting network to '{args.export}'...")
         try:
@@ -184,7 +195,9 @@ def run_training(args: argparse.Namespace) -> None:
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs)
     asked = args.simulate if recipe.simulates else bool(args.simulate)
+    args.read_at = time.time()  # crops that are saved from now on may not be learnt
     dataset = load_dataset(args.dataset, simulates=asked is not False)
+    warn_of_loss(dataset, args.model, args.le)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)

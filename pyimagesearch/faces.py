@@ -235,11 +235,14 @@ def detect_in_frames(
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
+    Stale frames are not searched.
     `ahead` searches one frame per core at the same time, for throughput. Otherwise all
     cores search one frame, for low latency.
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
+        if frame.stale:
+            return frame, [], 0
         faces, dropped = detectors.detect(frame.image)
         return frame, faces, dropped
 

@@ -117,6 +117,14 @@ def test_an_image_gives_its_most_confident_face(gather, group_photo):
     assert [crop.name for crop in crops] == ["face_detection_input_000001.png"]
 
 
+def test_frames_of_several_faces_are_counted(gather, group_photo, carphone):
+    out = gather(group_photo)[1]
+    advice = "the most confident one was saved: look through the crops, or use --all-f"
+    assert f"1 of 1 frame show several faces; {advice}" in out
+    assert advice not in gather(group_photo, "--all-faces", output="all")[1]
+    assert advice not in gather(carphone, output="one")[1]
+
+
 def test_all_faces_of_an_image_are_saved_on_request(gather, group_photo):
     status, _, _, crops = gather(group_photo, "--all-faces")
     assert status == 0
