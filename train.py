@@ -28,10 +28,9 @@ from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.measurement import Measurement, measure, needs_more
 from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
-from pyimagesearch.untested import list_untested
 
 import numpy as np
 
@@ -230,14 +229,12 @@ def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
     rows = np.concatenate([network.probabilities for _, network in done])[order]
     dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
     dataset = dataset.subset(tested[order])
-    measurement, scores = measure(rows, labels.classes, dataset)
-    measurement.not_tested = list_untested(measurement, dataset, how)
+    measurement, scores = measure(rows, labels.classes, dataset, how)
     if len(done) > 1:
         measurement.notes.append(
             f"the figures are those of {len(done)} networks, each on the fold that it "
             "has not seen; the network that is saved has learnt all crops"
         )
-        info(measurement.notes[0])
     # For --evaluate, which reports it on crops that it was not chosen on.
     threshold = measurement.evaluation.frames.eer_threshold
     save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
@@ -255,15 +252,10 @@ def run_evaluation(args: argparse.Namespace) -> None:
         )
     info("evaluating network...")
     rows = models.classify(network.predict, dataset.crops)
-    measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
-    if scores is not None:
-        measurement.not_tested = list_untested(measurement, dataset, how="")
-    if known := count_learnt(dataset, labels.learnt or []):
-        measurement.notes.append(
-            f"{args.dataset}: the network was trained on {count_of(known, 'source')} "
-            "of it; the figures say nothing about new people and new footage"
-        )
-        warn(measurement.notes[0])
+    known = labels.learnt and count_learnt(dataset, labels.learnt)
+    measurement, scores = measure(rows, labels.classes, dataset, learnt=known)
+    for text in measurement.warnings:
+        warn(f"{args.dataset}: {text}")
     details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 
@@ -279,14 +271,16 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
 
         picture = plot_report(args.plot, histories, scores, dataset, measurement)
         written.append(args.plot)
-    if args.report:
+    for path in args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
         made = {"command": command, "model": str(args.model), **details}
-        write_report(args.report, measurement, made, picture)
-        written.append(args.report)
-    if written:
-        info(f"wrote {', '.join(str(file) for file in written if file)}")
+        write_report(path, measurement, made, picture)
+    if files := [str(file) for file in [*written, *args.report] if file]:
+        rest = "" if args.report else "; --report report.html gives the rest"
+        info(f"wrote {', '.join(files)}{rest}")
     options = ["--model", str(args.model), "--le", str(args.le)]
+    if measurement.evaluation and needs_more(measurement.evaluation):
+        options += ["--collect", str("dataset" if args.evaluate else args.dataset)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
 
 
@@ -303,8 +297,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
-    what = "write everything here: a page to read (.html), or all figures (.json)"
-    add("--report", type=flags.report_path, metavar="FILE", help=what)
+    what = "write everything here: a page to read (.html), or all figures (.json); "
+    what += "may be given twice"
+    report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
+    add("--report", **report, default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -336,11 +332,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    names = ["model", "le", "export", "plot", "report"]
-    check_distinct(**{name: getattr(args, name) for name in names})
-    for name in names[3:] if args.evaluate else names:
-        if getattr(args, name):
-            check_writable(getattr(args, name))
+    read = {"model": args.model, "le": args.le, "export": args.export}
+    reports = {f"report {path}": path for path in args.report}
+    written = {"plot": args.plot, **reports}
+    check_distinct(**read, **written)
+    for path in (written if args.evaluate else read | written).values():
+        if path:
+            check_writable(path)
     if args.evaluate:
         run_evaluation(args)
     else:

@@ -18,7 +18,6 @@ from pyimagesearch.report import (
     interval,
     write_report,
 )
-from pyimagesearch.untested import list_untested
 
 import numpy as np
 import pytest
@@ -28,6 +27,7 @@ from datasets import (
     make_footage,
     make_labels,
 )
+from pyimagesearch.untested import list_untested
 
 ROOT = Path(__file__).parent.parent
 

@@ -1,11 +1,11 @@
 import re
 
 from pyimagesearch.metrics import measure
-from pyimagesearch.untested import list_untested
 
 import numpy as np
 import pytest
 from datasets import CLASSES, make_dataset, make_footage, make_labels
+from pyimagesearch.untested import list_untested
 
 
 def test_what_footage_made_by_hand_says_nothing_of(tmp_path):
