@@ -16,7 +16,6 @@ USABLE = 0.2  # of more errors, no threshold makes a network fit for anything
 SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
 BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 LISTED = 5  # names in one line
-NOT_USABLE = "not usable here; collect faces at this camera and train again"
 # What a way of splitting says nothing of.
 SPLITS = {
     "crops at random": "new videos: crops were held out at random",
@@ -35,6 +34,17 @@ class NonResponse:
 
 
 @dataclass
+class Score:
+    """What the figures are computed from: one crop."""
+
+    file: str
+    label: str
+    source: str
+    person: str  # "" if not known
+    probability: float  # of bona fide
+
+
+@dataclass
 class Measurement:
     """All that is known of a network's errors on a dataset."""
 
@@ -47,7 +57,7 @@ class Measurement:
     by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
     not_tested: list[str] = field(default_factory=list)
-    scores: list[dict] = field(default_factory=list)  # of each crop
+    scores: list[Score] = field(default_factory=list)
 
 
 def measure(
@@ -86,13 +96,11 @@ def measure(
     measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)
-    measurement.not_tested = list_untested(measurement, dataset, how)
-    names = [path.as_posix() for path in dataset.paths]
-    rows = names, truth, dataset.sources, persons
-    keys = "file", "label", "source", "person", "probability"
+    measurement.not_tested = list_untested(measurement, how)
+    rows = zip(dataset.paths, truth, dataset.sources, persons, scores, strict=True)
     measurement.scores = [
-        dict(zip(keys, [*map(str, row), float(score)], strict=True))
-        for *row, score in zip(*rows, scores, strict=True)
+        Score(path.as_posix(), str(label), str(source), str(person), float(score))
+        for path, label, source, person, score in rows
     ]
     if how == "crops at random" and len(set(sources_of(dataset))) < len(truth):
         measurement.warnings.append(
@@ -125,42 +133,34 @@ def summarize(measurement: Measurement, how: str) -> str:
     evaluation, figures = measurement.evaluation, measurement.evaluation.figures
     real, kinds = figures.bpcer, figures.apcer
     errors, n = sum(k.errors for k in kinds.values()), sum(k.n for k in kinds.values())
-    worthless = [text.partition(";")[0] for text in measurement.warnings]
+    worth = ""
+    if measurement.warnings:
+        worth = f"worth nothing, as {measurement.warnings[0].partition(';')[0]}"
     if evaluation.counts_crops:
         places = len({own.source for own in evaluation.sources})
         where = "one session" if places == 1 else f"{places} sources"
         counts = [f"{real.errors} of {real.n} real views"] if real.n else []
         counts += [f"{errors} of {n} fakes"] if n else []
-        text = f"{real.n + n} crops of {where}: {' and '.join(counts)} wrong"
-        if worthless:
-            return f"{text}; worth nothing, as {worthless[0]}."
-        return f"{text}; says nothing about other people or places."
-    counts, limits = [], {}
-    if n:
-        worst = kinds[figures.worst_instrument]
-        own = f" ({figures.worst_instrument} {worst.errors} of {worst.n})"
-        counts.append(
-            f"{errors} of {count_of(n, 'attack')}{own if len(kinds) > 1 else ''} passed"
-        )
-        limits = {rate.interval[1]: f" of {kind}" for kind, rate in kinds.items()}
+        worth = worth or "says nothing about other people or places"
+        return f"{real.n + n} crops of {where}: {' and '.join(counts)} wrong; {worth}."
+    counts = [f"{errors} of {count_of(n, 'attack')} passed"] if n else []
     if real.n:
         was = "was" if real.errors == 1 else "were"
         faces = count_of(real.n, "real face")
         counts.append(f"{real.errors} of {faces} {was} refused")
-    limit = max(limits, default=real.interval and real.interval[1])
     persons = {own.person for own in evaluation.sources}
     who = "persons not known" if "" in persons else count_of(len(persons), "person")
-    text = f"{', '.join(counts)} ({who}"
-    if worthless:
-        return f"{text}): worth nothing, as {worthless[0]}."
-    if needs_more(evaluation):
-        return f"{text}): {NOT_USABLE}."
-    kind = limits[limit] if len(kinds) > 1 else ""
-    may = "may pass" if n else "may be refused"
-    text += f": up to {100 * limit:.0f} %{kind} {may}, by 95 %)"
-    if how == "blocks of frames":
-        text += "; other parts of these videos were learnt"
-    return f"{text}."
+    if not worth and needs_more(evaluation):
+        worth = "not usable here; collect faces at this camera and train again"
+    if worth:
+        return f"{', '.join(counts)} ({who}): {worth}."
+    limits = {kind: rate.interval[1] for kind, rate in kinds.items()}
+    kind, may = max(limits, key=limits.get, default=""), "may pass"
+    if not n:
+        limits, may = {kind: real.interval[1]}, "may be refused"
+    who += f": up to {100 * limits[kind]:.0f} % {f'of {kind} ' * (len(kinds) > 1)}{may}"
+    partly = "; other parts of these videos were learnt" * (how == "blocks of frames")
+    return f"{', '.join(counts)} ({who}, by 95 %){partly}."
 
 
 def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
@@ -184,9 +184,8 @@ def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
 def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
     """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
     keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
-    trials, errors = Counter(keys), Counter()
-    for key, is_wrong in zip(keys, wrong.tolist(), strict=True):
-        errors[key] += is_wrong
+    trials = Counter(keys)
+    errors = Counter(key for key, bad in zip(keys, wrong, strict=True) if bad)
     rates = {}
     for group, label in sorted(trials):
         rate = Rate(errors[group, label], trials[group, label])
@@ -210,42 +209,27 @@ def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
     return counts
 
 
-def list_untested(measurement: Measurement, dataset: Dataset, how: str) -> list[str]:
+def list_untested(measurement: Measurement, how: str) -> list[str]:
     """List what a dataset gives no evidence of, from its figures."""
-    presentations = measurement.evaluation.presentations
-    counts = {BONA_FIDE: presentations.bpcer.n}
-    counts |= {name: rate.n for name, rate in presentations.apcer.items()}
-    silent = {
-        name: own.presentations.errors for name, own in measurement.non_response.items()
-    }
+    figures, people = measurement.evaluation.presentations, measurement.by_person
+    counts = {BONA_FIDE: figures.bpcer.n}
+    counts |= {name: rate.n for name, rate in figures.apcer.items()}
     alone = [
-        name or "no name"
-        for name, own in measurement.by_person.items()
+        name or "nobody in particular"
+        for name, own in people.items()
         if BONA_FIDE not in own or len(own) == 1
     ]
     sizes = []
     for size in BANDS[1:]:
         own = measurement.by_size.get(size, {})
-        few = {name: own[name].n if name in own else 0 for name in counts}
-        few = [f"{n} of {name}" for name, n in few.items() if n < TRIALS_FOR_RATE]
-        if few:
-            sizes.append(f"{size} ({listing(few, LISTED) if own else 'none'})")
-    names = {}  # of each file
-    for key, file in zip(sources_of(dataset), dataset.fingerprints, strict=True):
-        if file:
-            names.setdefault(file, {})["/".join(key)] = None
+        if any(name not in own or own[name].n < TRIALS_FOR_RATE for name in counts):
+            sizes.append(size)
     texts = {
         "more than one presentation of": [k for k, n in counts.items() if n == 1],
-        "presentations in which no face was found:": [
-            f"{n} of {name}" for name, n in silent.items() if n
-        ],
         "persons both as real and as attack:": alone if len(counts) > 1 else [],
-        f"face sizes with fewer than {TRIALS_FOR_RATE} crops, pixels:": sizes,
-        "as many presentations as there are names:": [
-            " = ".join(own) for own in names.values() if len(own) > 1
-        ],
+        f"{TRIALS_FOR_RATE} crops of each class with faces of, in pixels:": sizes,
     }
     gaps = [SPLITS[how]] if how in SPLITS else []
-    if len(measurement.by_person) == 1:
+    if len(people) == 1:
         gaps.append("more than one person, as far as the names of files say")
     return gaps + [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]

@@ -9,14 +9,14 @@ from pyimagesearch.files import atomic_write
 from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.measurement import TRIALS_FOR_RATE, Measurement, rank_hardest
-from pyimagesearch.metrics import Evaluation, Rate
+from pyimagesearch.metrics import Evaluation, Figures, Rate
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 from scipy.stats import norm
 from sklearn.metrics import DetCurveDisplay, det_curve
 
@@ -48,15 +48,15 @@ def plot_report(
         panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
         evaluation, figures = measurement.evaluation, measurement.evaluation.figures
-        panels.append(lambda axes: plot_scores(axes, scores, dataset.labels))
         fewest = min(rate.n for rate in (figures.bpcer, *figures.apcer.values()))
-        if figures.apcer and fewest >= TRIALS_FOR_DET:
-            trials = [(own.mean_score, own.label) for own in evaluation.sources]
-            own = np.array([score for score, _ in trials])
-            labels = np.array([label for _, label in trials])
-            if evaluation.counts_crops:
-                own, labels = scores, dataset.labels
-            panels.append(lambda axes: plot_det(axes, own, labels, evaluation))
+        has_det = figures.apcer and fewest >= TRIALS_FOR_DET
+        panels.append(lambda axes: plot_scores(axes, scores, dataset.labels, has_det))
+        trials, labels = scores, dataset.labels
+        if not evaluation.counts_crops:
+            trials = np.array([own.mean_score for own in evaluation.sources])
+            labels = np.array([own.label for own in evaluation.sources])
+        if has_det:
+            panels.append(lambda axes: plot_det(axes, trials, labels, figures))
         rates = [rate for own in measurement.by_size.values() for rate in own.values()]
         if max(rate.n for rate in rates) >= TRIALS_FOR_RATE:
             panels.append(lambda axes: plot_sizes(axes, measurement.by_size))
@@ -125,7 +125,9 @@ def color_classes(labels: np.ndarray) -> dict[str, str]:
     return colors | dict(zip(kinds, cycle(ATTACK_COLORS), strict=False))
 
 
-def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
+def plot_scores(
+    axes: Axes, scores: np.ndarray, labels: np.ndarray, has_det: bool
+) -> None:
     """Plot a histogram of the scores, (n,) in [0, 1], of each class."""
     bins = np.linspace(0, 1, 41)
     for label, color in color_classes(labels).items():
@@ -135,19 +137,22 @@ def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
         axes.hist(scores[own], bins, **look)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_locator(SymmetricalLogLocator(None, 1, (1, 2, 5), 10))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(y=0.1)
     axes.set_title("Scores: real from the line on")
-    axes.set_xlabel("probability of real")
+    why = f"; a DET curve takes {TRIALS_FOR_DET} presentations of each class"
+    axes.set_xlabel("probability of real" + ("" if has_det else why))
     axes.set_ylabel("crops")
-    axes.legend(loc="best")
+    axes.legend(loc="upper center")
 
 
 def plot_det(
-    axes: Axes, scores: np.ndarray, labels: np.ndarray, evaluation: Evaluation
+    axes: Axes, scores: np.ndarray, labels: np.ndarray, figures: Figures
 ) -> None:
     """Plot DET curves of n trials by kind of attack, on normal-deviate axes.
 
-    A dot shows the threshold of the evaluation, with intervals.
+    A dot shows the threshold of the figures, with intervals.
     """
     for label, color in color_classes(labels).items():
         if label == BONA_FIDE:
@@ -159,17 +164,15 @@ def plot_det(
         rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
         look = {"color": color, "drawstyle": "steps-post", "label": as_text(label)}
         DetCurveDisplay(**rates).plot(axes, **look)
-    figures = evaluation.figures
     rates = figures.apcer[figures.worst_instrument], figures.bpcer
     values = [norm.ppf(_on_axes([own.rate, *own.interval])) for own in rates]
     (x, left, right), (y, bottom, top) = values
     bars = {"xerr": [[x - left], [right - x]], "yerr": [[y - bottom], [top - y]]}
-    name = f"threshold {evaluation.threshold:g}, 95 %"
-    axes.errorbar(x, y, **bars, fmt="o", color="black", capsize=4, label=name)
+    look = {"fmt": "o", "color": "black", "capsize": 4}
+    axes.errorbar(x, y, **bars, **look, label=f"threshold {THRESHOLD:g}, 95 %")
     edge = norm.ppf(LEAST_RATE)
     axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
-    unit = "crops" if evaluation.counts_crops else "presentations"
-    axes.set_title(f"DET of {unit}: the lower left is best")
+    axes.set_title(f"DET of {len(scores)} trials: the lower left is best")
     axes.set_xlabel("attacks that pass (APCER)")
     axes.set_ylabel("real faces that are rejected (BPCER)")
     axes.legend(loc="upper right", fontsize=8)
@@ -198,7 +201,7 @@ def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
         drawn = axes.bar(x, values, width, yerr=bars, **look)
         counts = [f" {rate.n}" for rate in rates.values()]
         axes.bar_label(drawn, counts, fontsize=8, rotation=90)
-    axes.margins(y=0.25)
+    axes.margins(y=0.4)
     axes.set_xticks(range(len(by_size)), by_size)
     axes.set_xlim(-0.6, len(by_size) - 0.4)
     axes.set_title(

@@ -35,13 +35,6 @@ KINDS_PRINTED = 4
 GAPS_PRINTED = 2
 HARDEST = 20
 PACKAGES = "numpy", "tensorflow", "keras", "scikit-learn"
-QUESTIONS = (
-    ["Which cameras filmed the footage? Is the one that will be used among them?"],
-    ["On which days, in which rooms and in which light was it filmed?"],
-    ["Which phones, tablets, printers and papers were used for the attacks?"],
-    ["Who are the persons: age, sex, skin colour, glasses, beards, make-up?"],
-    ["Was footage chosen or left out after somebody had seen figures?"],
-)
 CLAIM = (
     "to claim an APCER of 10, 5 or 1 % takes 35, 73 or 381 of each kind, of as many "
     "persons, without an error; thresholds chosen on this footage are optimistic"
@@ -51,6 +44,7 @@ body { font: 15px/1.5 sans-serif; max-width: 1200px; margin: 2em auto; padding: 
 h1 { font-size: 1.4em } h1, p { overflow-wrap: anywhere } div { overflow-x: auto }
 table { border-collapse: collapse } img { width: 100%; min-width: 800px }
 th, td { text-align: left; vertical-align: top; padding: .2em 1.5em .2em 0 }
+td:first-child { min-width: 9em }
 tr { border-bottom: 1px solid #ddd } summary { cursor: pointer; margin: 1em 0 }
 .warning { color: #b00020; font-weight: bold }
 """
@@ -104,9 +98,9 @@ def format_report(measurement: Measurement) -> str:
     """Format what is printed: of few crops, the summary and what was not tested."""
     evaluation, texts = measurement.evaluation, [measurement.summary]
     if min(rate.n for _, rate in rates_of(evaluation.frames)) >= TRIALS_FOR_RATE:
-        texts.append(format_text(figures_section(measurement)))
+        texts += ["", format_text(figures_section(measurement))]
         thresholds = thresholds_section(evaluation.figures)
-        texts += [format_text(thresholds)] if thresholds.rows else []
+        texts += ["", format_text(thresholds)] if thresholds.rows else []
     gaps = [*measurement.not_tested, "cameras, days, light, devices"]
     more = [f"{len(gaps) - GAPS_PRINTED} more"] if len(gaps) > GAPS_PRINTED else []
     return "\n".join([*texts, f"not tested: {'; '.join(gaps[:GAPS_PRINTED] + more)}"])
@@ -146,7 +140,6 @@ def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
         hardest = rank_hardest(evaluation)
         shown += [
             Section("not tested", [], gaps),
-            Section("questions for whoever signs this", [], QUESTIONS),
             groups_section("crops by size in pixels", everybody | measurement.by_size),
             groups_section("crops by person", measurement.by_person),
             presentations_section("hardest presentations", hardest[:HARDEST]),
@@ -195,16 +188,18 @@ def figures_section(measurement: Measurement) -> Section:
 
 
 def other_terms(figures: Figures) -> list[list[str]]:
-    """List figures of both classes with what they mean."""
-    if figures.auc is None:
+    """List figures of both classes with what they mean, of enough trials."""
+    if (
+        min(rate.n for _, rate in rates_of(figures)) < TRIALS_FOR_RATE
+        or not figures.auc
+    ):
         return []
-    worst = figures.eer_instrument
-    terms = {
-        "ACER: mean of BPCER and the worst APCER": percent(figures.acer),
-        f"EER: both rates, of {worst}, where they are equal": percent(figures.eer),
-        "AUC: how often a real face scores above an attack": f"{figures.auc:.3f}",
-    }
-    return [[term, "", value] for term, value in terms.items()]
+    kind = figures.eer_instrument
+    return [
+        ["ACER: mean of BPCER and the worst APCER", "", percent(figures.acer)],
+        [f"EER: both rates, of {kind}, where they are equal", "", percent(figures.eer)],
+        ["AUC: how often a real face scores above an attack", "", f"{figures.auc:.3f}"],
+    ]
 
 
 def thresholds_section(figures: Figures) -> Section:
@@ -283,15 +278,13 @@ def files_section(made: dict) -> Section:
     """List the files of the dataset and how they were searched for faces."""
     rows = []
     for file in made["files"]:
-        row = [file["source"], file["label"], str(file["crops"]), file["fingerprint"]]
+        how = "not known"
         if own := file["search"]:
             how = f"{own['detector']} {own['detector_size']}, above {own['confidence']}"
-            faceless = f"{own['faceless']} of {own['searched']}"
-            row += [how, str(own["skip"]), faceless]
-        else:
-            row += ["not known"] * 3
-        rows.append(row)
-    header = ["class", "crops", "fingerprint", "detector", "--skip", "without a face"]
+            how += f", --skip {own['skip']}; {own['faceless']} of {own['searched']}"
+        keys = "source", "label", "crops", "fingerprint"
+        rows.append([*(str(file[key]) for key in keys), how])
+    header = ["class", "crops", "fingerprint", "detector; frames without a face"]
     return Section("files", header, rows)
 
 
