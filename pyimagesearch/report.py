@@ -289,8 +289,8 @@ def files_section(made: dict) -> Section:
 
 
 def rates_of(figures: Figures) -> list[tuple[str, Rate]]:
-    """List class and rate of each class: kinds of attack, worst first, then BPCER."""
-    rates = [*sort_kinds(figures.apcer), (BONA_FIDE, figures.bpcer)]
+    """List class and rate, real faces first, then the kinds of attack, worst first."""
+    rates = [(BONA_FIDE, figures.bpcer), *sort_kinds(figures.apcer)]
     return [(label, rate) for label, rate in rates if rate.n]
 
 
