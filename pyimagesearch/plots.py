@@ -137,7 +137,9 @@ def plot_scores(
         axes.hist(scores[own], bins, **look)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
-    axes.yaxis.set_major_locator(SymmetricalLogLocator(None, 1, (1, 2, 5), 10))
+    axes.yaxis.set_major_locator(
+        SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5))
+    )
     axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.1)
     axes.set_title("Scores: real from the line on")
