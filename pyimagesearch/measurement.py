@@ -34,17 +34,6 @@ class NonResponse:
 
 
 @dataclass
-class Score:
-    """What the figures are computed from: one crop."""
-
-    file: str
-    label: str
-    source: str
-    person: str  # "" if not known
-    probability: float  # of bona fide
-
-
-@dataclass
 class Measurement:
     """All that is known of a network's errors on a dataset."""
 
@@ -57,7 +46,7 @@ class Measurement:
     by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
     not_tested: list[str] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
+    scores: list[dict] = field(default_factory=list)  # of each crop
 
 
 def measure(
@@ -97,11 +86,15 @@ def measure(
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)
     measurement.not_tested = list_untested(measurement, how)
-    rows = zip(dataset.paths, truth, dataset.sources, persons, scores, strict=True)
-    measurement.scores = [
-        Score(path.as_posix(), str(label), str(source), str(person), float(score))
-        for path, label, source, person, score in rows
-    ]
+    columns = {
+        "file": [path.as_posix() for path in dataset.paths],
+        "label": truth.tolist(),
+        "source": dataset.sources.tolist(),
+        "person": persons.tolist(),
+        "probability": scores.tolist(),
+    }
+    rows = zip(*columns.values(), strict=True)
+    measurement.scores = [dict(zip(columns, row, strict=True)) for row in rows]
     if how == "crops at random" and len(set(sources_of(dataset))) < len(truth):
         measurement.warnings.append(
             "frames of one video were learnt and measured; the figures measure memory"
@@ -123,9 +116,7 @@ def measure(
 
 def needs_more(evaluation: Evaluation) -> bool:
     """Say if so many attacks or real faces are wrong that the network is of no use."""
-    figures = evaluation.figures
-    rates = [rate.rate for rate in (figures.bpcer, *figures.apcer.values()) if rate.n]
-    return max(rates) > USABLE
+    return max(rate.rate for rate in evaluation.figures.rates) > USABLE
 
 
 def summarize(measurement: Measurement, how: str) -> str:

@@ -84,6 +84,11 @@ class Figures:
     auc: float | None = None
     operating_points: dict[str, OperatingPoint] = field(default_factory=dict)
 
+    @property
+    def rates(self) -> list[Rate]:
+        """The rates of the classes that were tried."""
+        return [rate for rate in (self.bpcer, *self.apcer.values()) if rate.n]
+
 
 @dataclass
 class Evaluation:
@@ -97,8 +102,7 @@ class Evaluation:
     @property
     def counts_crops(self) -> bool:
         """Say if no class has a second presentation, so that crops must do."""
-        figures = self.presentations
-        return max(rate.n for rate in (figures.bpcer, *figures.apcer.values())) == 1
+        return max(rate.n for rate in self.presentations.rates) == 1
 
     @property
     def figures(self) -> Figures:

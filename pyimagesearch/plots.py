@@ -48,8 +48,8 @@ def plot_report(
         panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
         evaluation, figures = measurement.evaluation, measurement.evaluation.figures
-        fewest = min(rate.n for rate in (figures.bpcer, *figures.apcer.values()))
-        has_det = figures.apcer and fewest >= TRIALS_FOR_DET
+        fewest = min(rate.n for rate in figures.rates)
+        has_det = figures.auc is not None and fewest >= TRIALS_FOR_DET
         panels.append(lambda axes: plot_scores(axes, scores, dataset.labels, has_det))
         trials, labels = scores, dataset.labels
         if not evaluation.counts_crops:

@@ -97,7 +97,7 @@ def write_report(
 def format_report(measurement: Measurement) -> str:
     """Format what is printed: of few crops, the summary and what was not tested."""
     evaluation, texts = measurement.evaluation, [measurement.summary]
-    if min(rate.n for _, rate in rates_of(evaluation.frames)) >= TRIALS_FOR_RATE:
+    if min(rate.n for rate in evaluation.frames.rates) >= TRIALS_FOR_RATE:
         texts += ["", format_text(figures_section(measurement))]
         thresholds = thresholds_section(evaluation.figures)
         texts += ["", format_text(thresholds)] if thresholds.rows else []
@@ -108,15 +108,12 @@ def format_report(measurement: Measurement) -> str:
 
 def format_text(section: Section) -> str:
     """Format a section for a terminal, its columns aligned."""
-    rows = section.rows[: KINDS_PRINTED + 1]
-    table = [[section.title, *section.header], *rows]
+    table = [[section.title, *section.header], *section.rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = [
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
         for row in table
     ]
-    if len(section.rows) > len(rows):
-        lines.append(f"and {len(section.rows) - len(rows)} more, see --report")
     return "\n".join(line.rstrip() for line in [*lines, *section.notes])
 
 
@@ -189,10 +186,8 @@ def figures_section(measurement: Measurement) -> Section:
 
 def other_terms(figures: Figures) -> list[list[str]]:
     """List figures of both classes with what they mean, of enough trials."""
-    if (
-        min(rate.n for _, rate in rates_of(figures)) < TRIALS_FOR_RATE
-        or not figures.auc
-    ):
+    fewest = min(rate.n for rate in figures.rates)
+    if figures.auc is None or fewest < TRIALS_FOR_RATE:
         return []
     kind = figures.eer_instrument
     return [
