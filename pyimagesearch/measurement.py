@@ -16,12 +16,6 @@ USABLE = 0.2  # of more errors, no threshold makes a network fit for anything
 SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
 BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 LISTED = 5  # names in one line
-# What a way of splitting says nothing of.
-SPLITS = {
-    "crops at random": "new videos: crops were held out at random",
-    "blocks of frames": "new videos: the figures are of other parts of videos that "
-    "were learnt, and optimistic",
-}
 
 
 @dataclass
@@ -58,10 +52,9 @@ def measure(
 ) -> tuple[Measurement, np.ndarray | None]:
     """Compute all figures of n crops from their probabilities, (n, classes).
 
-    `how` says how a training's dataset was split; it is empty if it was not. Then
-    `learnt` is the number of its sources that the network has learnt, if that is known.
-    Returns the figures, and the probability of bona fide of each crop, (n,); None
-    without a class for it.
+    `how` says how a training's dataset was split; `learnt` is how many sources of
+    another one the network has learnt, if that is known. Returns the figures, and the
+    probability of bona fide of each crop, (n,); None without a class for it.
     """
     from sklearn.metrics import classification_report
 
@@ -104,12 +97,8 @@ def measure(
             f"the network was trained on {count_of(learnt, 'source')} of it; the "
             "figures say nothing about new people and new footage"
         )
-    elif not how:
-        measurement.notes.append(
-            "whether the network has learnt any of this footage is not known"
-            if learnt is None
-            else "the network has learnt nothing of this footage"
-        )
+    elif learnt == 0:
+        measurement.notes.append("the network has learnt nothing of this footage")
     measurement.summary = summarize(measurement, how)
     return measurement, scores
 
@@ -220,7 +209,9 @@ def list_untested(measurement: Measurement, how: str) -> list[str]:
         "persons both as real and as attack:": alone if len(counts) > 1 else [],
         f"{TRIALS_FOR_RATE} crops of each class with faces of, in pixels:": sizes,
     }
-    gaps = [SPLITS[how]] if how in SPLITS else []
+    gaps = [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]
     if len(people) == 1:
-        gaps.append("more than one person, as far as the names of files say")
-    return gaps + [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]
+        gaps.insert(0, "more than one person, as far as the names of files say")
+    if how == "blocks of frames":
+        gaps.insert(0, "new videos: other parts of these were learnt")
+    return gaps

@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -139,9 +139,9 @@ def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
             Section("not tested", [], gaps),
             groups_section("crops by size in pixels", everybody | measurement.by_size),
             groups_section("crops by person", measurement.by_person),
-            presentations_section("hardest presentations", hardest[:HARDEST]),
+            presentations_section("hardest presentations", hardest[:HARDEST], False),
         ]
-        folded = [presentations_section("all presentations", group_photos(hardest))]
+        folded = [presentations_section("all presentations", hardest, True)]
     folded += [files_section(made), made_section(made)]
     tables = [_format_table("h2", section) for section in shown if section.rows]
     if picture:
@@ -230,31 +230,22 @@ def groups_section(title: str, groups: dict) -> Section:
     return Section(title, labels, rows)
 
 
-def group_photos(presentations: list[Presentation]) -> list[Presentation]:
-    """Join the presentations of one crop that are of one person and class."""
-    joined = {}
+def presentations_section(
+    title: str, presentations: list[Presentation], joins: bool
+) -> Section:
+    """List presentations; `joins` puts photographs of one person in one row."""
+    groups, rows = {}, []
     for own in presentations:
-        key = (own.label, own.person) if own.n == 1 else (own.label, own.source, "")
-        joined.setdefault(key, []).append(own)
-    rows = []
-    for group in joined.values():
-        first, n = group[0], len(group)
-        if n > 1:
-            name = f"{n} photographs of {first.person or 'nobody in particular'}"
-            mean = sum(own.mean_score for own in group) / n
-            errors = sum(own.errors for own in group)
-            first = replace(first, source=name, mean_score=mean, errors=errors, n=n)
-        rows.append(first)
-    return rows
-
-
-def presentations_section(title: str, presentations: list[Presentation]) -> Section:
-    """List presentations."""
-    rows = []
-    for own in presentations:
-        is_wrong = (own.mean_score >= THRESHOLD) != (own.label == BONA_FIDE)
-        row = [own.source, own.label, f"{own.mean_score:.3f}"]
-        rows.append([*row, f"{own.errors} of {own.n}", "WRONG" if is_wrong else ""])
+        name = own.source
+        if joins and own.n == 1:
+            name = f"photographs of {own.person or 'nobody in particular'}"
+        groups.setdefault((name, own.label), []).append(own)
+    for (name, label), group in groups.items():
+        scores = [own.mean_score for own in group]
+        errors, n = sum(own.errors for own in group), sum(own.n for own in group)
+        wrong = any((score >= THRESHOLD) != (label == BONA_FIDE) for score in scores)
+        row = [name, label, f"{sum(scores) / len(scores):.3f}"]
+        rows.append([*row, f"{errors} of {n}", "WRONG" if wrong else ""])
     return Section(title, ["class", "mean score", "errors of crops", ""], rows)
 
 
@@ -270,17 +261,10 @@ def made_section(made: dict) -> Section:
 
 
 def files_section(made: dict) -> Section:
-    """List the files of the dataset and how they were searched for faces."""
-    rows = []
-    for file in made["files"]:
-        how = "not known"
-        if own := file["search"]:
-            how = f"{own['detector']} {own['detector_size']}, above {own['confidence']}"
-            how += f", --skip {own['skip']}; {own['faceless']} of {own['searched']}"
-        keys = "source", "label", "crops", "fingerprint"
-        rows.append([*(str(file[key]) for key in keys), how])
-    header = ["class", "crops", "fingerprint", "detector; frames without a face"]
-    return Section("files", header, rows)
+    """List the files of the dataset."""
+    keys = "source", "label", "crops", "fingerprint"
+    rows = [[str(file[key]) for key in keys] for file in made["files"]]
+    return Section("files", ["class", "crops", "fingerprint"], rows)
 
 
 def rates_of(figures: Figures) -> list[tuple[str, Rate]]:
