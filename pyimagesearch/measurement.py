@@ -148,13 +148,13 @@ def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
 
     Before anybody comes again, one presentation of each person comes.
     """
-
-    def wrongness(own: Presentation) -> float:
-        distance = own.mean_score - evaluation.threshold
-        return -distance if own.label == BONA_FIDE else distance
-
+    sign = {BONA_FIDE: -1}
+    hardest = sorted(
+        evaluation.sources,
+        key=lambda own: sign.get(own.label, 1) * (own.mean_score - THRESHOLD),
+    )
     firsts, others, seen = [], [], set()
-    for own in sorted(evaluation.sources, key=wrongness, reverse=True):
+    for own in hardest[::-1]:
         person = own.person or (own.label, own.source)
         (others if person in seen else firsts).append(own)
         seen.add(person)

@@ -122,15 +122,11 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
     """Count the errors, (n,) bool, of trials of persons, (n,) of str, "" if not known.
 
-    More trials than persons are clusters. Their effective number is the n of
-    independent trials that would give the rate the variance that it has as a ratio of
-    sums over persons. At most it is the number of trials; where nobody, or one person
-    alone, has errors, or correct decisions, it is the number of persons.
-
-    Notes
-    -----
-    Variance and effective number are those of J. N. K. Rao and A. J. Scott, "A simple
-    method for the analysis of clustered binary data", Biometrics 48 (1992), 577-585.
+    Where trials outnumber persons, their effective number is that of independent trials
+    with the variance that errors / trials has as a ratio of sums over persons (J. N. K.
+    Rao and A. J. Scott, "A simple method for the analysis of clustered binary data",
+    Biometrics 48, 1992, 577-585), at most n. Where nobody, or one person alone, has
+    errors, or correct decisions, it is the number of persons.
     """
     n, errors = len(wrong), int(wrong.sum())
     if persons is None or not n or "" in persons:
@@ -302,8 +298,5 @@ def compute_figures(
 
 def sort_kinds(instruments: dict[str, Rate]) -> list[tuple[str, Rate]]:
     """Sort kinds of attack: the worst rate first, of equal ones the highest limit."""
-
-    def badness(item: tuple[str, Rate]) -> tuple[float, float]:
-        return item[1].rate, item[1].interval[1]
-
-    return sorted(instruments.items(), key=badness, reverse=True)
+    rates = instruments.items()
+    return sorted(rates, key=lambda own: (own[1].rate, own[1].interval[1]))[::-1]

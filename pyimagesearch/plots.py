@@ -185,30 +185,24 @@ def _on_axes(rates) -> np.ndarray:
 
 
 def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
-    """Plot error rates of crops, with intervals, by size of the face and by class."""
+    """Plot error rates of crops by size of the face and by class."""
     names = {name for own in by_size.values() for name in own}
     colors = color_classes(np.array(sorted(names)))
     width = 0.8 / len(colors)
     for rank, (label, color) in enumerate(colors.items()):
         rates = {
-            band: own[label]
+            band + (rank - (len(colors) - 1) / 2) * width: own[label]
             for band, own in enumerate(by_size.values())
             if label in own and own[label].n >= TRIALS_FOR_RATE
         }
-        x = np.array([*rates], float) + (rank - (len(colors) - 1) / 2) * width
-        values = np.array([100 * rate.rate for rate in rates.values()])
-        ends = np.array([rate.interval for rate in rates.values()]).reshape(-1, 2).T
-        bars = np.abs(100 * ends - values)
-        look = {"color": color, "alpha": 0.6, "label": as_text(label), "capsize": 3}
-        drawn = axes.bar(x, values, width, yerr=bars, **look)
-        counts = [f" {rate.n}" for rate in rates.values()]
-        axes.bar_label(drawn, counts, fontsize=8, rotation=90)
+        heights = [100 * rate.rate for rate in rates.values()]
+        look = {"color": color, "alpha": 0.6, "label": as_text(label)}
+        bars = axes.bar([*rates], heights, width, **look)
+        axes.bar_label(bars, [rate.n for rate in rates.values()], fontsize=8)
     axes.margins(y=0.4)
     axes.set_xticks(range(len(by_size)), by_size)
     axes.set_xlim(-0.6, len(by_size) - 0.4)
-    axes.set_title(
-        f"Errors by size of the face, where there are {TRIALS_FOR_RATE} crops"
-    )
+    axes.set_title(f"Errors by size of the face, of {TRIALS_FOR_RATE} crops or more")
     axes.set_xlabel("size of the face, pixels")
     axes.set_ylabel("errors, %")
     axes.legend(loc="upper right", fontsize=8)
