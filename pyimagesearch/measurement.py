@@ -105,7 +105,7 @@ def measure(
 
 def needs_more(evaluation: Evaluation) -> bool:
     """Say if so many attacks or real faces are wrong that the network is of no use."""
-    return max(rate.rate for rate in evaluation.figures.rates) > USABLE
+    return max(rate.rate for rate in evaluation.figures.rates.values()) > USABLE
 
 
 def summarize(measurement: Measurement, how: str) -> str:
@@ -192,8 +192,7 @@ def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
 def list_untested(measurement: Measurement, how: str) -> list[str]:
     """List what a dataset gives no evidence of, from its figures."""
     figures, people = measurement.evaluation.presentations, measurement.by_person
-    counts = {BONA_FIDE: figures.bpcer.n}
-    counts |= {name: rate.n for name, rate in figures.apcer.items()}
+    counts = {name: rate.n for name, rate in figures.rates.items()}
     alone = [
         name or "nobody in particular"
         for name, own in people.items()

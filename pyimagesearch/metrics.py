@@ -75,7 +75,7 @@ class Figures:
     """All error rates of one kind of trials; None if the data do not allow a figure."""
 
     bpcer: Rate
-    apcer: dict[str, Rate]  # by instrument
+    apcer: dict[str, Rate]  # by instrument, the worst first
     worst_instrument: str | None = None
     acer: float | None = None
     eer: float | None = None  # of the instrument where it is worst
@@ -85,9 +85,9 @@ class Figures:
     operating_points: dict[str, OperatingPoint] = field(default_factory=dict)
 
     @property
-    def rates(self) -> list[Rate]:
-        """The rates of the classes that were tried."""
-        return [rate for rate in (self.bpcer, *self.apcer.values()) if rate.n]
+    def rates(self) -> dict[str, Rate]:
+        """The rates of the classes that were tried, bona fide first."""
+        return ({BONA_FIDE: self.bpcer} if self.bpcer.n else {}) | self.apcer
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Evaluation:
     @property
     def counts_crops(self) -> bool:
         """Say if no class has a second presentation, so that crops must do."""
-        return max(rate.n for rate in self.presentations.rates) == 1
+        return max(rate.n for rate in self.presentations.rates.values()) == 1
 
     @property
     def figures(self) -> Figures:
@@ -142,16 +142,6 @@ def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
     variance = count / (count - 1) * squares / n**2
     effective = min(n, share * (1 - share) / max(variance, 1e-12))
     return Rate(errors, n, count, float(effective))
-
-
-def apcer(attack_scores: np.ndarray, threshold: float, persons=None) -> Rate:
-    """Count the attack scores, (n,) in [0, 1], classified as bona fide."""
-    return rate_of(attack_scores >= threshold, persons)
-
-
-def bpcer(bona_fide_scores: np.ndarray, threshold: float, persons=None) -> Rate:
-    """Count the bona fide scores, (n,) in [0, 1], classified as attacks."""
-    return rate_of(bona_fide_scores < threshold, persons)
 
 
 def equal_error(
@@ -266,15 +256,15 @@ def compute_figures(
 
     def costs_at(threshold: float) -> tuple[dict[str, Rate], Rate]:
         passing = {
-            name: apcer(own, threshold, persons[labels == name])
+            name: rate_of(own >= threshold, persons[labels == name])
             for name, own in attacks.items()
         }
-        return passing, bpcer(bona_fides, threshold, persons[~is_attack])
+        kinds = passing.items()  # of equal rates, the highest limit is the worst
+        kinds = sorted(kinds, key=lambda own: (own[1].rate, own[1].interval[1]))
+        return dict(kinds[::-1]), rate_of(bona_fides < threshold, persons[~is_attack])
 
     passing, rejected = costs_at(threshold)
-    figures = Figures(rejected, passing)
-    if attacks:
-        figures.worst_instrument, _ = sort_kinds(passing)[0]
+    figures = Figures(rejected, passing, next(iter(passing), None))
     if not attacks or not len(bona_fides):
         return figures
     figures.acer = (passing[figures.worst_instrument].rate + rejected.rate) / 2
@@ -290,13 +280,7 @@ def compute_figures(
             points[f"APCER at most {limit} %"] = at
     for point, at in points.items():
         passing, rejected = costs_at(at)
-        worst, _ = sort_kinds(passing)[0]
+        worst = next(iter(passing))
         costs = passing[worst], rejected, passing
         figures.operating_points[point] = OperatingPoint(at, worst, *costs)
     return figures
-
-
-def sort_kinds(instruments: dict[str, Rate]) -> list[tuple[str, Rate]]:
-    """Sort kinds of attack: the worst rate first, of equal ones the highest limit."""
-    rates = instruments.items()
-    return sorted(rates, key=lambda own: (own[1].rate, own[1].interval[1]))[::-1]

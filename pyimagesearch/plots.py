@@ -48,7 +48,7 @@ def plot_report(
         panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
         evaluation, figures = measurement.evaluation, measurement.evaluation.figures
-        fewest = min(rate.n for rate in figures.rates)
+        fewest = min(rate.n for rate in figures.rates.values())
         has_det = figures.auc is not None and fewest >= TRIALS_FOR_DET
         panels.append(lambda axes: plot_scores(axes, scores, dataset.labels, has_det))
         trials, labels = scores, dataset.labels
@@ -57,9 +57,13 @@ def plot_report(
             labels = np.array([own.label for own in evaluation.sources])
         if has_det:
             panels.append(lambda axes: plot_det(axes, trials, labels, figures))
-        rates = [rate for own in measurement.by_size.values() for rate in own.values()]
-        if max(rate.n for rate in rates) >= TRIALS_FOR_RATE:
-            panels.append(lambda axes: plot_sizes(axes, measurement.by_size))
+        sizes = {
+            band: own
+            for band, own in measurement.by_size.items()
+            if max(rate.n for rate in own.values()) >= TRIALS_FOR_RATE
+        }
+        if sizes:
+            panels.append(lambda axes: plot_sizes(axes, sizes))
         heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation.sources)))
     layout = LAYOUTS[len(panels)]
     heights.insert(0, 4.5 * len(layout))

@@ -26,7 +26,7 @@ from pyimagesearch.measurement import (
     NonResponse,
     rank_hardest,
 )
-from pyimagesearch.metrics import LIMITS, Figures, Presentation, Rate, sort_kinds
+from pyimagesearch.metrics import LIMITS, Figures, Presentation, Rate
 from pyimagesearch.names import BONA_FIDE
 
 import cv2
@@ -97,7 +97,7 @@ def write_report(
 def format_report(measurement: Measurement) -> str:
     """Format what is printed: of few crops, the summary and what was not tested."""
     evaluation, texts = measurement.evaluation, [measurement.summary]
-    if min(rate.n for rate in evaluation.frames.rates) >= TRIALS_FOR_RATE:
+    if min(rate.n for rate in evaluation.frames.rates.values()) >= TRIALS_FOR_RATE:
         texts += ["", format_text(figures_section(measurement))]
         thresholds = thresholds_section(evaluation.figures)
         texts += ["", format_text(thresholds)] if thresholds.rows else []
@@ -133,7 +133,7 @@ def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
         shown += [thresholds_section(evaluation.figures)]
         shown[1].notes.append(CLAIM)
         gaps = [[gap] for gap in measurement.not_tested]
-        everybody = {"all": dict(rates_of(evaluation.frames))}
+        everybody = {"all": evaluation.frames.rates}
         hardest = rank_hardest(evaluation)
         shown += [
             Section("not tested", [], gaps),
@@ -171,7 +171,7 @@ def figures_section(measurement: Measurement) -> Section:
     evaluation, rows = measurement.evaluation, []
     silent = {k: format_silent(own) for k, own in measurement.non_response.items()}
     unit = "crops" if evaluation.counts_crops else "presentations"
-    for label, rate in rates_of(evaluation.figures):
+    for label, rate in evaluation.figures.rates.items():
         name = f"APCER {label}: share classified as real"
         if label == BONA_FIDE:
             name = "BPCER: share of real faces classified as attacks"
@@ -186,7 +186,7 @@ def figures_section(measurement: Measurement) -> Section:
 
 def other_terms(figures: Figures) -> list[list[str]]:
     """List figures of both classes with what they mean, of enough trials."""
-    fewest = min(rate.n for rate in figures.rates)
+    fewest = min(rate.n for rate in figures.rates.values())
     if figures.auc is None or fewest < TRIALS_FOR_RATE:
         return []
     kind = figures.eer_instrument
@@ -204,7 +204,7 @@ def thresholds_section(figures: Figures) -> Section:
         if row := rows.get(point.threshold):
             row[1] += f", {name}"
             continue
-        kinds = sort_kinds(point.by_instrument)
+        kinds = point.by_instrument.items()
         passing = [f"{kind} {format_rate(rate)}" for kind, rate in kinds]
         row = [f"--threshold {point.threshold}", name]
         row += [listing(passing, KINDS_PRINTED), format_rate(point.bpcer)]
@@ -265,12 +265,6 @@ def files_section(made: dict) -> Section:
     keys = "source", "label", "crops", "fingerprint"
     rows = [[str(file[key]) for key in keys] for file in made["files"]]
     return Section("files", ["class", "crops", "fingerprint"], rows)
-
-
-def rates_of(figures: Figures) -> list[tuple[str, Rate]]:
-    """List class and rate, real faces first, then the kinds of attack, worst first."""
-    rates = [(BONA_FIDE, figures.bpcer), *sort_kinds(figures.apcer)]
-    return [(label, rate) for label, rate in rates if rate.n]
 
 
 def format_rate(rate: Rate) -> str:

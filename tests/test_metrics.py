@@ -4,8 +4,6 @@ from dataclasses import asdict
 
 from pyimagesearch.metrics import (
     Rate,
-    apcer,
-    bpcer,
     equal_error,
     evaluate,
     rate_of,
@@ -18,6 +16,15 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
+
+
+def apcer(attack_scores, threshold):
+    return rate_of(attack_scores >= threshold)
+
+
+def bpcer(bona_fide_scores, threshold):
+    return rate_of(bona_fide_scores < threshold)
+
 
 RNG = np.random.default_rng(0)
 
