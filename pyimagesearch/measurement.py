@@ -206,7 +206,7 @@ def list_untested(measurement: Measurement, how: str) -> list[str]:
     texts = {
         "more than one presentation of": [k for k, n in counts.items() if n == 1],
         "persons both as real and as attack:": alone if len(counts) > 1 else [],
-        f"{TRIALS_FOR_RATE} crops of each class with faces of, in pixels:": sizes,
+        f"face sizes with fewer than {TRIALS_FOR_RATE} crops of a class, pixels:": sizes,
     }
     gaps = [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]
     if len(people) == 1:

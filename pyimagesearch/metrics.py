@@ -260,8 +260,8 @@ def compute_figures(
             for name, own in attacks.items()
         }
         kinds = passing.items()  # of equal rates, the highest limit is the worst
-        kinds = sorted(kinds, key=lambda own: (own[1].rate, own[1].interval[1]))
-        return dict(kinds[::-1]), rate_of(bona_fides < threshold, persons[~is_attack])
+        kinds = sorted(kinds, key=lambda own: (-own[1].rate, -own[1].interval[1]))
+        return dict(kinds), rate_of(bona_fides < threshold, persons[~is_attack])
 
     passing, rejected = costs_at(threshold)
     figures = Figures(rejected, passing, next(iter(passing), None))

@@ -177,7 +177,7 @@ def test_what_footage_made_by_hand_says_nothing_of(tmp_path):
     figures, _ = measure(probabilities, CLASSES, dataset)
     assert figures.not_tested == [
         "more than one presentation of replay",
-        "20 crops of each class with faces of, in pixels: 16-48, 48-96, 96-192, "
+        "face sizes with fewer than 20 crops of a class, pixels: 16-48, 48-96, 96-192, "
         "192 and above",
     ]
 
