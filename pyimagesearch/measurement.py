@@ -203,10 +203,11 @@ def list_untested(measurement: Measurement, how: str) -> list[str]:
         own = measurement.by_size.get(size, {})
         if any(name not in own or own[name].n < TRIALS_FOR_RATE for name in counts):
             sizes.append(size)
+    few = f"face sizes with fewer than {TRIALS_FOR_RATE} crops of a class, pixels:"
     texts = {
         "more than one presentation of": [k for k, n in counts.items() if n == 1],
         "persons both as real and as attack:": alone if len(counts) > 1 else [],
-        f"face sizes with fewer than {TRIALS_FOR_RATE} crops of a class, pixels:": sizes,
+        few: sizes,
     }
     gaps = [f"{gap} {listing(own, LISTED)}" for gap, own in texts.items() if own]
     if len(people) == 1:

@@ -44,7 +44,7 @@ body { font: 15px/1.5 sans-serif; max-width: 1200px; margin: 2em auto; padding: 
 h1 { font-size: 1.4em } h1, p { overflow-wrap: anywhere } div { overflow-x: auto }
 table { border-collapse: collapse } img { width: 100%; min-width: 800px }
 th, td { text-align: left; vertical-align: top; padding: .2em 1.5em .2em 0 }
-td:first-child { min-width: 9em }
+td { min-width: 5em } td:first-child { min-width: 9em }
 tr { border-bottom: 1px solid #ddd } summary { cursor: pointer; margin: 1em 0 }
 .warning { color: #b00020; font-weight: bold }
 """
