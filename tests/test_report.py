@@ -332,7 +332,8 @@ onload = () => {
     const wide = [...page.querySelectorAll("body *")].filter(element =>
         !element.parentElement.closest("div") &&
         element.getBoundingClientRect().right > width)
-    document.title = `${width} wide: ${wide.map(element => element.tagName)};`
+    const needed = page.documentElement.scrollWidth
+    document.title = `${width} ${needed} ${wide.map(element => element.tagName)};`
 }
 </script>
 """
@@ -354,7 +355,7 @@ def test_the_page_fits_a_screen_and_the_browser_has_no_complaint(width, tmp_path
     options += ["--hide-scrollbars", "--enable-logging=stderr", "--dump-dom"]
     command = [CHROMIUM, *options, (tmp_path / "probe.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert f"<title>{width} wide: ;</title>" in done.stdout
+    assert f"<title>{width} {width} ;</title>" in done.stdout
     assert "CONSOLE" not in done.stderr
 
 
