@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags, models
+from pyimagesearch.calibration import calibrate, measure_folds
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
@@ -29,8 +30,9 @@ from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.measurement import Measurement, measure, needs_more
+from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
-from pyimagesearch.simulate import add_recaptures
+from pyimagesearch.simulate import ENOUGH_PERSONS, add_recaptures, is_simulated
 
 import numpy as np
 
@@ -51,6 +53,7 @@ class Recipe(NamedTuple):
     source_weighted: bool  # crops of small sources are drawn more often
     precise_bn: bool  # re-estimate batch normalization's statistics in the end
     simulates: bool  # recaptures of the real crops are learnt as attacks, too
+    calibrates: bool  # 0.5 is put where held-out crops' error rates are equal
 
     def steps(self, fold: Fold) -> int:
         """Count the steps of an epoch."""
@@ -59,8 +62,10 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
-    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True),
-    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False, False),
+    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True, True),
+    "tutorial": Recipe(
+        50, 0, 8, 1e-4, "inverse time", False, False, False, False, False
+    ),
 }
 
 
@@ -132,27 +137,29 @@ def train_network(
     return Trained(model, history, probabilities, not control.interrupted)
 
 
-def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
-    """Save a network, its labels, and its ONNX twin if asked for."""
-    info(f"serializing network to '{args.model}'...")
-    sha256 = models.save_model(model, args.model)
-    learnt = digest_learnt(dataset, fold.train)
-    labels = Labels(dataset.classes, dataset.margin)
-    labels = labels._replace(learnt=learnt, model_sha256=sha256)
-    try:
-        if args.export:
-            info(f"exporting network to '{args.export}'...")
+def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
+    """Save a network, its ONNX twin if asked for, and at last its labels."""
+    labels, failure = Labels(dataset.classes, dataset.margin), None
+    labels = labels._replace(learnt=digest_learnt(dataset, learnt))
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        try:
             sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
-    finally:
-        save_labels_of(args.model, labels, args.le)
+        except Exception as error:  # of Keras or tf2onnx; the rest is saved
+            failure = error
+    info(f"serializing network to '{args.model}'...")
+    labels = labels._replace(model_sha256=models.save_model(model, args.model))
+    save_labels_of(args.model, labels, args.le)
+    if failure:
+        raise failure
     return labels
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
-    """Train and save the final network, then those of the folds; one is both.
+    """Train the final network, then those of the folds; one is both.
 
-    Returns the labels, the final network, and that of each fold, which may be None.
+    Returns the final network, and that of each fold, which may be None.
     """
     from pyimagesearch import training
 
@@ -171,30 +178,43 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         if not final.finished:
             epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
-        # At once: whatever happens next, this network is not lost.
-        labels = save(final.model, dataset, first, args)
-        return labels, final, list(results) if others else [final]
+        return final, list(results) if others else [final]
 
 
 def run_training(args: argparse.Namespace) -> None:
-    """Train, save and evaluate."""
+    """Train, calibrate, save and evaluate."""
     recipe = RECIPES[args.recipe]
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs)
-    simulates = recipe.simulates and not args.no_simulate
-    dataset = load_dataset(args.dataset, simulates=simulates)
+    asked = args.simulate if recipe.simulates else bool(args.simulate)
+    dataset = load_dataset(args.dataset, simulates=asked is not False)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    if simulates:
+    if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)
-    labels, final, networks = train_all(dataset, folds, recipe, args)
+    final, networks = train_all(dataset, folds, recipe, args)
     done = [
         (fold, network)
         for fold, network in zip(folds, networks, strict=True)
         if network and (network.finished or network is final)  # or all there is
     ]
+    shift, rows = 0.0, [network.probabilities for _, network in done]
+    if recipe.calibrates and final.finished and done and len(folds[0].test):
+        from pyimagesearch.training import shift_bias
+
+        real = dataset.classes.index(BONA_FIDE)
+        truth = [dataset.labels[fold.test] for fold, _ in done]
+        shift, rows = calibrate(rows, truth, real)
+        shift_bias(final.model, real, shift)
+    learnt = np.arange(len(dataset.labels))
+    if len(folds) == 1 and not shift:  # a shift is learnt from what was held out
+        learnt = folds[0].train
+    labels = save(final.model, dataset, learnt, args)
+    missing = len(folds) - len(done)
+    note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+    if missing:
+        warn(note)
     if not done:
         raise KeyboardInterrupt
-    missing = len(folds) - len(done)
     interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
@@ -209,36 +229,16 @@ def run_training(args: argparse.Namespace) -> None:
     histories = [network.history for _, network in done]
     measurement, scores = Measurement(), None
     if len(folds[0].test):
-        measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
+        info("evaluating network...")
+        tests = [fold.test for fold, _ in done]
+        measurement, scores, dataset = measure_folds(tests, rows, dataset, shift, how)
     else:
         measurement.notes.append("there are only real faces: nothing was measured")
     if missing:
-        note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
         measurement.notes.append(note)
-        warn(note)
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
-
-
-def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
-    """Return the figures, and scores and dataset of the crops that were held out."""
-    info("evaluating network...")
-    tested = np.concatenate([fold.test for fold, _ in done])
-    order = np.argsort(tested)
-    rows = np.concatenate([network.probabilities for _, network in done])[order]
-    dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
-    dataset = dataset.subset(tested[order])
-    measurement, scores = measure(rows, labels.classes, dataset, how)
-    if len(done) > 1:
-        measurement.notes.append(
-            f"the figures are those of {len(done)} networks, each on the fold that it "
-            "has not seen; the network that is saved has learnt all crops"
-        )
-    # For --evaluate, which reports it on crops that it was not chosen on.
-    threshold = measurement.evaluation.frames.eer_threshold
-    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
-    return measurement, scores, dataset
 
 
 def run_evaluation(args: argparse.Namespace) -> None:
@@ -314,13 +314,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
-    what = "learn no simulated recaptures of the real faces as attacks"
-    add("--no-simulate", action="store_true", default=None, help=what)
+    what = "learn simulated recaptures of the real faces as attacks (default: if the "
+    what += f"real faces are of {ENOUGH_PERSONS} persons or more, or alone)"
+    add("--simulate", action=argparse.BooleanOptionalAction, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
     args.arguments = sys.argv[1:] if argv is None else argv
-    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
+    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
             name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")

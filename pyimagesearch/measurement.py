@@ -36,6 +36,7 @@ class Measurement:
     notes: list[str] = field(default_factory=list)  # what else to know first
     classification_report: dict | None = None  # scikit-learn's
     evaluation: Evaluation | None = None
+    shift: float = 0.0  # of the saved network's log odds, see calibration.py
     by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class

@@ -13,6 +13,7 @@ from pyimagesearch.console import (
     info,
     interrupt_as_event,
     listing,
+    percent,
     warn,
 )
 
@@ -189,3 +190,13 @@ def test_a_command_line_is_as_short_as_it_may_be(monkeypatch):
     assert command_line("train.py") == ".venv/bin/python train.py"
     monkeypatch.setattr(shutil, "which", lambda name: str(python))  # activated
     assert command_line("train.py", "-d", "a b") == "python train.py -d 'a b'"
+
+
+def test_a_share_keeps_the_decimals_that_tell_it_from_0_and_100_percent():
+    texts = ["0.0%", "0.02%", "50.0%", "99.96%", "100.0%"]
+    assert [percent(share) for share in (0, 0.0002, 0.5, 0.9996, 1)] == texts
+
+
+def test_of_a_long_list_the_first_and_the_number_of_others_are_named():
+    assert listing(["a", "b"], 2) == "a, b"
+    assert listing(list("abcdefg"), 3) == "a, b, c and 4 more"

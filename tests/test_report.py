@@ -6,7 +6,6 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
-from pyimagesearch.console import percent
 from pyimagesearch.measurement import TRIALS_FOR_RATE, Measurement, measure
 from pyimagesearch.metrics import Rate, rate_of
 from pyimagesearch.report import (
@@ -100,11 +99,6 @@ MADE = {
 )
 def test_few_trials_are_counted_and_many_have_a_rate(errors, n, text):
     assert format_rate(Rate(errors, n)) == text
-
-
-def test_a_share_keeps_the_decimals_that_tell_it_from_0_and_100_percent():
-    texts = ["0.0%", "0.02%", "50.0%", "99.96%", "100.0%"]
-    assert [percent(share) for share in (0, 0.0002, 0.5, 0.9996, 1)] == texts
 
 
 def test_what_it_takes_to_claim_an_apcer():
