@@ -246,7 +246,7 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     assert status == 0
     assert "60 images of fake, 1 source" in out
     assert "60 images of real, 1 source" in out
-    assert re.search(r"^APCER  fake +\d+ of 15 \(up to", out, re.MULTILINE)
+    assert re.search(r"^30 crops of 2 sources: \d+ of 15 real views and ", out, re.M)
     labels = load_labels(tmp_path / "le.pickle")
     assert labels.classes == ["fake", "real"]
     assert labels.margin == 0
@@ -550,7 +550,7 @@ def test_ctrl_c_later_keeps_the_network_and_its_figures(
     assert status == 130
     assert "[INFO] interrupted" in error
     assert "interrupted in epoch 3; keeping the network as it is" in out
-    assert "of 10 (up to" in out
+    assert " of 10 real views and " in out
     assert bar.count == [75]
     assert yesterdays() == []
     assert load_network(tmp_path / "liveness.model").classes == 2
