@@ -147,7 +147,7 @@ def plot_scores(
     axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.1)
     axes.set_title("Scores: real from the line on")
-    why = f"; a DET curve takes {TRIALS_FOR_DET} presentations of each class"
+    why = f"\na DET curve takes {TRIALS_FOR_DET} trials of each class"
     axes.set_xlabel("probability of real" + ("" if has_det else why))
     axes.set_ylabel("crops")
     axes.legend(loc="upper center")

@@ -220,7 +220,7 @@ def test_scores_are_drawn_for_each_class():
     axes = Figure().subplots()
     labels = np.array(["real", "print", "print"])
     plot_scores(axes, np.array([0.9, 0.1, 0.2]), labels, False)
-    assert "a DET curve takes 10 presentations" in axes.get_xlabel()
+    assert "a DET curve takes 10 trials of each class" in axes.get_xlabel()
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert {"real (1)", "print (2)", "threshold"} == set(legend)
 
