@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -192,3 +192,9 @@ def _parse(text: str, kind: type, low: float, high: float, expected: str):
 def count_of(number: int, noun: str) -> str:
     """Format a count: 1 frame, 2 frames."""
     return f"{number} {noun}" + "s" * (number != 1)
+
+
+def listing(texts: Sequence[str], most: int) -> str:
+    """List texts, or the first of many and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more

@@ -6,7 +6,7 @@ reads videos: unlike OpenCV it decodes interlaced ones, and goes on after damage
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
@@ -280,29 +280,6 @@ def to_image(frame) -> np.ndarray:
     """Convert PyAV's frame to (M, N, 3) uint8 BGR, upright."""
     image = frame.to_ndarray(format="bgr24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-
-
-def find_files(folder: Path, suffixes: Set[str] | None = None) -> list[Path]:
-    """Find the files at any depth below a folder, in natural order.
-
-    Hidden files and folders are ignored. Suffixes match in lower and upper case.
-    """
-    return sorted(
-        (
-            path
-            for path in folder.rglob("*")
-            if (suffixes is None or path.suffix.lower() in suffixes)
-            and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-            and path.is_file()
-        ),
-        key=natural_key,
-    )
-
-
-def natural_key(path: Path) -> list:
-    """Sort key that puts 2 before 10."""
-    parts = re.split(r"([0-9]+)", str(path))
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def map_ahead(function: Callable, items: Iterable) -> Iterator:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pyimagesearch.console import UserError, count_of, warn
+from pyimagesearch.files import find_files
 from pyimagesearch.frames import (
     HEIF_ADVICE,
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     FileFrames,
     Frame,
-    find_files,
     is_address,
     open_video,
 )
@@ -53,8 +53,11 @@ def open_frames(
     if not source:
         raise UserError("--input is empty; name a file, folder, camera or address")
     if path.is_dir():
-        files = find_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-        warn_of_others(path, files)
+        known, found = IMAGE_SUFFIXES | VIDEO_SUFFIXES, find_files(path, says=True)
+        files = [file for file in found if file.suffix.lower() in known]
+        warn_of_others(
+            path, [file for file in found if file.suffix.lower() not in known]
+        )
         if not files:
             raise UserError(f"{path}: no images or videos in this folder")
     elif path.exists():
@@ -106,13 +109,12 @@ def hide_password(address: str) -> str:
     return f"{scheme}://{re.split('[?#]', rest)[0]}"
 
 
-def warn_of_others(folder: Path, taken: list[Path]) -> None:
-    """Warn of the files of a folder that are ignored."""
-    others = set(find_files(folder)) - {*taken}
+def warn_of_others(folder: Path, others: list[Path]) -> None:
+    """Warn of the files of a folder that are ignored, if there are any."""
+    kinds = Counter(path.suffix.lower() or path.name for path in others)
+    listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
+    advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
     if others:
-        kinds = Counter(path.suffix.lower() or path.name for path in others)
-        listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
-        advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
         warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}{advice}")
 
 
