@@ -2,47 +2,68 @@
 
 import hashlib
 import math
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.crops import (
-    FRAMES_NAME,
-    MANIFEST_NAME,
-    Search,
-    common_cut,
-    look_up,
-    read_manifest,
-    read_searches,
+    OLD_NAMES,
+    SOURCES_NAME,
+    Source,
+    common_margin,
+    line_of,
+    read_lists,
 )
-from pyimagesearch.faces import HEIGHT, WIDTH, shrink
-from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
+from pyimagesearch.faces import HEIGHT, WIDTH, Res10, shrink
+from pyimagesearch.files import find_files
+from pyimagesearch.frames import IMAGE_SUFFIXES, read_image
+from pyimagesearch.live import warn_of_others
+from pyimagesearch.names import (
+    ATTACK,
+    BONA_FIDE,
+    SESSION,
+    UNSURE,
+    as_label,
+    person_of,
+    source_of,
+)
 
 import numpy as np
 
-MOST_DIGESTS = 10_000  # in le.pickle
+SPLITS = {"train", "val", "test", "dev"}  # folders of some datasets
+MOST_DIGESTS = 10_000  # in le.pickle; of more crops, evenly spread ones
 
 
 class Dataset(NamedTuple):
     """Crops in natural order of their paths, the same on every machine."""
 
-    crops: np.ndarray  # (n, height, width, 3) uint8 BGR
+    pool: np.ndarray  # (n + k, height, width, 3) uint8 BGR: crops, then recaptures
     labels: np.ndarray  # (n,) of str: the folder directly below the dataset
     sources: np.ndarray  # (n,) of str, see `names.source_of`
     frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
+    persons: np.ndarray  # (n,) of str: whose face it is, see `tell_persons`
+    sessions: np.ndarray  # (n,) of str: its video, session or series of photographs
     paths: list[Path]
     sizes: np.ndarray  # (n,) int: shorter side of the face's box in pixels
     fingerprints: np.ndarray  # (n,) of str: of the file it was cut from, "" if unknown
-    searches: dict[tuple[str, str], Search]  # by label and source, of those known
+    searches: dict[tuple[str, str], Source]  # by label and source, of those counted
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
-    # Simulated ones, of each real crop in order: (real, k, height, width, 3) uint8 BGR.
-    recaptures: np.ndarray | None = None
+
+    @property
+    def crops(self) -> np.ndarray:
+        """The crops without recaptures, (n, height, width, 3) uint8 BGR."""
+        return self.pool[: len(self.labels)]
+
+    @property
+    def recaptures(self) -> np.ndarray:
+        """As many of each real crop, in order, (k, height, width, 3) uint8 BGR."""
+        return self.pool[len(self.labels) :]
 
     @property
     def classes(self) -> list[str]:
@@ -50,17 +71,23 @@ class Dataset(NamedTuple):
         classes = set(self.labels.tolist())
         return sorted(classes if len(classes) > 1 else {*classes, ATTACK})
 
+    @property
+    def truth(self) -> np.ndarray:
+        """Places of the labels in `classes`, (n,) int."""
+        return np.searchsorted(self.classes, self.labels)
+
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
         return self._replace(
-            crops=self.crops[crops],
+            pool=self.pool[crops],
             labels=self.labels[crops],
             sources=self.sources[crops],
             frames=self.frames[crops],
+            persons=self.persons[crops],
+            sessions=self.sessions[crops],
             paths=[self.paths[crop] for crop in crops],
             sizes=self.sizes[crops],
             fingerprints=self.fingerprints[crops],
-            recaptures=None,
         )
 
 
@@ -73,10 +100,9 @@ def load_dataset(
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images may be at any depth below the folders of the classes; they are resized to
-    `width` and `height`. Hidden files are ignored; a warning names files that are no
-    images. Crops of different margins are a UserError, and so is a dataset `to_train`
-    with that lacks real faces or attacks, but for attacks if training `simulates` them.
+    Images, at any depth below, are resized. A warning names files that are no images.
+    Crops of different margins are a UserError, and so is a dataset `to_train` with that
+    lacks real faces, or attacks unless training `simulates` them.
     """
     info("loading images...")
     if not folder.is_dir():
@@ -84,58 +110,80 @@ def load_dataset(
             f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
             f"--collect {folder}, first"
         )
-    files = find_files(folder)
-    tables = [path for path in files if path.name == FRAMES_NAME]
-    files = [path for path in files if path.name not in (FRAMES_NAME, MANIFEST_NAME)]
+    for path in folder.iterdir():
+        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+            raise UserError(f"{path}: the folder of a class cannot be read")
+    files = find_files(folder, says=True)
     unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
     if unsure:
         info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
         files = [path for path in files if path not in unsure]
+    if strays := [path for path in files if path.parent == folder]:
+        warn(f"{folder}: {count_of(len(strays), 'file')} not in the folder of a class")
+        files = [path for path in files if path.parent != folder]
+    lists = read_lists(files)
+    files = [path for path in files if path.name not in {SOURCES_NAME, *OLD_NAMES}]
+    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    warn_of_others(folder, others)
+    files = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:
-        image = read_image(path) if path.parent != folder else None
+        image = read_image(path)
         if image is None:
             return None
         return shrink(image, width, height), min(image.shape[:2])
 
-    crops, paths = np.empty((len(files), height, width, 3), np.uint8), []
-    strays, sides = 0, []
+    crops, paths, sides = np.empty((len(files), height, width, 3), np.uint8), [], []
     with ThreadPoolExecutor() as threads:
         for path, loaded in zip(files, threads.map(load, files), strict=True):
-            if path.parent == folder:
-                strays += 1
-            elif loaded is None:
-                is_heif = path.suffix.lower() in {".heic", ".heif"}
-                reason = HEIF_ADVICE if is_heif else "not a readable image"
-                warn(f"{path}: {reason}; skipped")
-            else:
+            if loaded:
                 crops[len(paths)], side = loaded
                 sides.append(side)
                 paths.append(path)
-    if strays:
-        warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
+            else:
+                warn(f"{path}: not a readable image; skipped")
     if len(paths) < len(files):
-        warn(f"skipped {len(files) - len(paths)} of {len(files)} files")
+        warn(f"skipped {len(files) - len(paths)} of {len(files)} images")
     places = [path.relative_to(folder).parts for path in paths]
-    check_classes(folder, places, to_train, simulates)
+    are_nested = check_classes(folder, places, to_train, simulates)
+
+    def place_of(path: Path) -> list[str]:
+        place = list(path.relative_to(folder).parts)
+        return [place[1], place[0], *place[2:]] if are_nested else place
+
+    places = [place_of(path) for path in paths]
     for name in sorted({place[0] for place in places}):
         if as_label(name) != name:
             info(f"{folder / name}: counts as {BONA_FIDE}")
-    read = cache(read_manifest)
-    margin, detector = common_cut(paths, read)
-    known = {path: record.fingerprint for path, record in look_up(paths, read)}
-    sources = [source_of(path, folder) for path in paths]
+    margin, unlisted = common_margin(paths, lists)
+    if unlisted:
+        what = f"without a line in {SOURCES_NAME}, taken to have margin {margin:g}"
+        warn(f"{folder}: {count_of(unlisted, 'crop')} {what}")
+    searches = {}
+    for parent, own in lists.items():
+        for line in own.lines.values():
+            if line.searched:
+                label, *source = place_of(parent / line.source)
+                searches[as_label(label), "/".join(source)] = line
+    labels = [as_label(place[0]) for place in places]
+    sources, frames = zip(*map(source_of, places), strict=True)
+    keys = list(zip(labels, sources, strict=True))
+    lines = [line_of(path, lists) or Source() for path in paths]
+    persons, sessions = tell_persons(keys, frames, lines, to_train)
+    detectors = Counter(line.detector for line in lines if line.detector)
     dataset = Dataset(
         crops[: len(paths)],
-        np.array([as_label(place[0]) for place in places]),
-        np.array([source for source, _ in sources]),
-        np.array([frame for _, frame in sources]),
+        np.array(labels),
+        np.array(sources),
+        np.array(frames),
+        persons,
+        sessions,
         paths,
         np.round(np.array(sides) / (1 + 2 * margin)).astype(int),
-        np.array([known.get(path, "") for path in paths]),
-        find_searches(folder, tables),
+        np.array([line.fingerprint for line in lines]),
+        searches,
         margin,
-        detector,
+        max(detectors, key=detectors.get, default=Res10.NAME),
     )
     for label, counts in count_sources(dataset).items():
         images = count_of(sum(counts.values()), "image")
@@ -143,43 +191,28 @@ def load_dataset(
     return dataset
 
 
-def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Search]:
-    """Read what each frames.csv of a dataset says, by label and source.
-
-    Other files of that name are passed over with a warning.
-    """
-    searches = {}
-    for table in tables:
-        names = table.parent.relative_to(folder).parts
-        if names and names[0] != UNSURE:
-            try:
-                found = read_searches(table.parent)
-            except UserError as error:
-                warn(str(error))
-                continue
-            for source, search in found.items():
-                source = "/".join([*names[1:], source])
-                searches[as_label(names[0]), source] = search
-    return searches
-
-
 def check_classes(
     folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
-) -> None:
-    """Raise a UserError for a dataset whose folders are not those of classes.
+) -> bool:
+    """Return whether the folders of classes are in folders of persons.
 
-    `places` are the names of folders and file of each crop. To train with, there must
-    be real faces and attacks; otherwise, it must not be divided into train, val, test.
+    If there are no such folders, that is a UserError.
     """
     counts, below = Counter(place[0] for place in places), {}
     for name, *rest in places:
         below.setdefault(name, set()).add(as_label(rest[0]))
-    splits = [name for name, classes in below.items() if {BONA_FIDE} < classes]
     classes, hint = {as_label(name) for name in counts}, ""
     if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
-        return
-    if not to_train and len(splits) < len(classes):
-        return
+        return False
+    splits = [name for name, own in below.items() if {BONA_FIDE} < own]
+    known = set().union(*(below[name] for name in splits))
+    are_nested = bool(splits) and all(own <= known for own in below.values())
+    names = {name.lower() for name in counts}
+    is_divided = names <= SPLITS or not names.isdisjoint({"train", "test"})
+    if are_nested and not is_divided:
+        return True
+    if not to_train and not are_nested:
+        return False
     if splits:
         part = "train" if to_train else "test"
         best = max(splits, key=lambda name: (part in name.lower(), counts[name]))
@@ -190,6 +223,53 @@ def check_classes(
         f"{folder}: expected a folder of images for each class, {BONA_FIDE} and at "
         f"least one kind of attack, such as fake; found {', '.join(counts) or 'none'}"
         + hint
+    )
+
+
+def tell_persons(
+    keys: list[tuple[str, str]],
+    frames: Sequence[int],
+    lines: list[Source],
+    strict: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Say whose face each crop shows, and of which session it is, both (n,) of str.
+
+    That is what the line of its source says, or `names.person_of`; sources of one file
+    show one person. A person's photographs are one session, as they may have been taken
+    from one video. Keys (label and source), frame numbers and lines are those of the
+    crops. If `strict`, a file that was gathered as real and as attack is a UserError.
+    """
+    videos = {key for key, frame in zip(keys, frames, strict=True) if frame != 1}
+    persons, sessions, files, same = {}, {}, {}, []
+    known = dict(zip(keys, lines, strict=True))
+    for key, line in known.items():
+        label, source = key
+        kind = Path(line.fingerprint).suffix
+        is_photo = kind in IMAGE_SUFFIXES if kind else key not in videos
+        given = unicodedata.normalize("NFC", line.person).strip().lower()
+        name = source if line.fingerprint else SESSION.sub("", source)
+        persons[key] = given or person_of(name, label, is_photo)
+        sessions[key] = line.fingerprint or source
+        if is_photo:
+            sessions[key] = f"photographs of {persons[key]}"
+        if line.fingerprint:
+            own = files.setdefault(line.fingerprint, [])
+            own.insert(0 if given else len(own), key)
+    for own in files.values():
+        shown, names = ["/".join(key) for key in own], {persons[key] for key in own}
+        if strict and {BONA_FIDE} < {key[0] for key in own if known[key].searched}:
+            raise UserError(
+                f"{' and '.join(shown)} are crops of one file: delete the wrong ones"
+            )
+        if len(names) > 1:
+            same.append(" = ".join(shown))
+            first = persons[own[0]]
+            persons = {k: first if v in names else v for k, v in persons.items()}
+    if same:
+        info(f"one file, so one person: {listing(same, 5)}")
+    return (
+        np.array([persons[key] for key in keys]),
+        np.array([sessions[key] for key in keys]),
     )
 
 
@@ -207,16 +287,12 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
-    """Return 12 hexadecimal digits for each crop, to recognize it later."""
+    """Return 12 hexadecimal digits for each crop."""
     return [hashlib.sha256(crop.tobytes()).hexdigest()[:12] for crop in crops]
 
 
 def digest_learnt(dataset: Dataset, learnt: np.ndarray) -> list[str]:
-    """Return what tells later that crops, (m,) int, were learnt.
-
-    These are fingerprints of their files, and digests of crops, evenly spread if there
-    are more than MOST_DIGESTS.
-    """
+    """Return fingerprints of the files of crops, (m,) int, and digests of the crops."""
     spread = learnt[:: math.ceil(len(learnt) / MOST_DIGESTS)]
     files = set(dataset.fingerprints[learnt].tolist()) - {""}
     return sorted(files) + digest_crops(dataset.crops[crop] for crop in spread)
