@@ -55,8 +55,8 @@ clean:  ## remove the environment, caches and what `make demo` made; your files 
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) \
-		else "Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] \
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) \
+		else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] \
 		+ "; choose one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -r requirements.txt

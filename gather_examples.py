@@ -3,18 +3,13 @@
     python gather_examples.py --input videos/real.mp4 --output dataset/real
     python gather_examples.py --input videos/fake.mp4 --output dataset/fake
 
-writes one PNG for each face, named <video>_<frame number>.png, and a line in crops.csv
-that says where it was cut from. Running it again changes nothing; other videos add to
-the folder; no crop is ever overwritten.
+writes one PNG for each face, named <video>_<frame number>.png, and lines in sources.csv
+that say how each video was searched. Folders below the input are folders below the
+output. Running it again changes nothing; other videos add to the folder; no crop is
+ever overwritten.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -22,24 +17,24 @@ from itertools import groupby
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
-from pyimagesearch.console import UserError, count_of, info
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search, usual_detector
-from pyimagesearch.faces import (
-    DetectorPool,
-    add_detector_flags,
-    detect_in_frames,
-    warn_of_other_detector,
-)
+from pyimagesearch import console, flags
+from pyimagesearch.console import UserError, count_of, info, listing, warn
+from pyimagesearch.crops import SOURCES_NAME, CropFolder
+from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import (
+    ATTACK,
+    BONA_FIDE,
+    UNSURE,
+    as_label,
+    is_other_class,
+    name_files,
+)
 from pyimagesearch.outputs import has_display, window
 
 from tqdm import tqdm
-
-NAMES_LISTED = 5
 
 
 def gather(
@@ -47,9 +42,7 @@ def gather(
     detectors: DetectorPool,
     output: CropFolder,
     counts: Counter,
-    skip: int,
-    confidence: float | None = None,
-    all_faces: bool = False,
+    all_faces: bool,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
@@ -59,10 +52,7 @@ def gather(
     name is a UserError. Returns the sources with a crop.
     """
     with_crop = set()
-    if confidence is None:
-        confidence = detectors.confidence
-    how = skip, detectors.name, detectors.size, confidence
-    with closing(detect_in_frames(frames, detectors, confidence)) as detected:
+    with closing(detect_in_frames(frames, detectors)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
             own, is_whole = Counter(), False
             try:
@@ -71,9 +61,9 @@ def gather(
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
-                    for place, face in enumerate(chosen, start=1):
+                    for rank, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, place, face)
+                        path = output.save(crop, frame, rank)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -81,8 +71,7 @@ def gather(
                 is_whole = True
             finally:
                 counts.update(own)
-                search = Search(source, "", *how, own["searched"], own["faceless"])
-                output.record_search(search, is_whole)
+                output.record_search(source, own["searched"], own["faceless"], is_whole)
     return with_crop
 
 
@@ -110,40 +99,46 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
-    folder = {"type": console.path, "metavar": "FOLDER"}
     what = "where the crops go, such as dataset/real; made if missing"
-    add("-o", "--output", **folder, required=True, help=what)
-    add_detector_flags(parser)
-    number = {"type": console.positive_int, "metavar": "N"}
+    add("-o", "--output", type=flags.path, metavar="FOLDER", required=True, help=what)
+    flags.add_detector_flags(parser)
     what = "search every N-th frame of a video (default: %(default)s)"
-    add("-s", "--skip", **number, default=16, help=what)
+    add("-s", "--skip", type=flags.positive_int, metavar="N", default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
     what = "extend the box by this share of its width and height on each side, 0 to 1 "
     what += "(default: %(default)s)"
-    add("--margin", type=console.fraction, default=0.0, metavar="M", help=what)
+    add("--margin", type=flags.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     info("loading face detector...")
-    wanted = usual_detector(args.output)
-    detectors = DetectorPool(args.detector, wanted, args.detector_size)
-    warn_of_other_detector(detectors.name, wanted)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     counts = Counter()
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
-        output = CropFolder(args.output, args.margin, detectors.name)
-        if not frames.live:
-            frames.files = output.name_sources(frames.files)
+        kind = frames.kind  # waits for a file to be open, before a folder is made
+        output = CropFolder(args.output, args.margin, detectors, args.skip)
+        if not (frames.live or is_address(args.input)):
+            files = map(Path, frames.files.values())
+            frames.files = name_files(files, Path(args.input), output.owners)
+            output.files = frames.files
+            warn_of_other_classes(frames.files, args.output)
         try:
-            with closing(output), closing(with_progress(frames)) as shown:
-                options = args.skip, args.confidence, args.all_faces
-                with_crop = gather(shown, detectors, output, counts, *options)
+            with closing(with_progress(frames)) as shown:
+                with_crop = gather(shown, detectors, output, counts, args.all_faces)
         finally:
-            summarize(frames.read, counts, args.output)
-        shown = frames.name if frames.live else args.input
+            info(
+                f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
+                f", {counts['faceless']} without a face; saved "
+                f"{count_of(counts['saved'], 'face')} to {args.output}, "
+                f"{counts['kept']} were there already, {counts['dropped']} too small "
+                "or outside the frame"
+            )
+    source = hide_password(args.input) if is_address(args.input) else args.input
+    shown = frames.name if frames.live else source
     if not frames.read:
         raise UserError(f"{shown}: nothing could be read")
     if not with_crop:
@@ -151,53 +146,50 @@ def run(args: argparse.Namespace) -> None:
             f"{shown}: no face found in {count_of(counts['searched'], 'frame')}; "
             "film closer and in better light, or try a smaller --confidence or --skip"
         )
-    if frames.kind == "folder" and (without := set(frames.files) - with_crop):
-        listed = ", ".join(sorted(without)[:NAMES_LISTED])
-        more = f", and {len(without) - NAMES_LISTED} more"
-        listed += more * (len(without) > NAMES_LISTED)
+    if kind == "folder" and (without := set(frames.files) - with_crop):
+        listed = listing(sorted(without), 5)
         info(f"{count_of(len(without), 'file')} without a crop: {listed}")
-    print_next(args, frames.live)
+    print_next(args, source if frames.live or is_address(source) else None)
 
 
-def print_next(args: argparse.Namespace, live: bool) -> None:
-    """Print the command that gathers the other class, or trains if both are there."""
-    folder, above = args.output, args.output.parent
-    depths = ["*"]
-    if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
-        folder, depths = above, ["*", "*/*"]  # of a person: dataset/real/anna
+def class_folder(output: Path) -> Path:
+    """Return the folder of the class: dataset/real for dataset/real/anna."""
+    above = output.parent
+    is_person = as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir()
+    return above if is_person else output
+
+
+def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
+    """Warn of folders of the input that are named as another class than the output."""
+    folders = {folder for source in sources for folder in source.split("/")[:-1]}
+    label = as_label(class_folder(output).name)
+    others = sorted(folder for folder in folders if is_other_class(folder, label))
+    if others:
+        warn(f"{listing(others, 5)}: named as another class than {output}")
+
+
+def print_next(args: argparse.Namespace, source: str | None) -> None:
+    """Print the command that gathers the other class, or trains if both are there.
+
+    Both classes may come from one camera or address, the source.
+    """
+    folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [p for d in depths for p in dataset.glob(f"{d}/{MANIFEST_NAME}")]
+    manifests = [*dataset.glob(f"*/{SOURCES_NAME}")]
+    manifests += dataset.glob(f"*/*/{SOURCES_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
     other = ATTACK if own == BONA_FIDE else BONA_FIDE
-    source, when = args.input, ""
-    if is_address(source):
-        source = hide_password(source)
-    elif not live:  # anna-fake.mp4 for anna-real.mp4
-        file = Path(source)
-        word = re.compile(re.escape(folder.name), re.IGNORECASE)
-        name, found = word.subn(other, file.name)
-        file = file.with_name(name if found else other + file.suffix)
-        source, when = str(file), "" if file.exists() else ", when it is filmed"
+    source = source or f"videos/{other}.mp4"
     options = ["--input", source, "--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():
         if name not in ("input", "output") and value != getattr(defaults, name):
             options.append(f"--{name.replace('_', '-')}")
             options += [] if value is True else [str(value)]
-    info(f"next{when}: {console.command_line('gather_examples.py', *options)}")
-
-
-def summarize(read: int, counts: Counter, output) -> None:
-    """Print how many frames were read and what became of their faces."""
-    info(
-        f"read {count_of(read, 'frame')}, searched {counts['searched']}, "
-        f"{counts['faceless']} without a face; saved "
-        f"{count_of(counts['saved'], 'face')} to {output}, {counts['kept']} were there "
-        f"already, {counts['dropped']} too small or outside the frame"
-    )
+    info(f"next: {console.command_line('gather_examples.py', *options)}")
 
 
 def main(argv: list[str] | None = None) -> int:

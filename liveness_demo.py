@@ -9,11 +9,6 @@ shows camera 0 in a window until q or Esc is pressed or the window is closed.
 needs no network to begin with: it saves the faces that you tell it by keys.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
 import time
 from collections import Counter
@@ -22,19 +17,13 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
+from pyimagesearch import console, flags
 from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier, ModelReloader
 from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.faces import (
-    DetectorPool,
-    Face,
-    add_detector_flags,
-    detect_in_frames,
-    warn_of_other_detector,
-)
+from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame
+from pyimagesearch.frames import Frame, is_address
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
@@ -110,32 +99,27 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    console.add_model_flags(parser, "that train.py wrote")
-    add_detector_flags(parser)
+    flags.add_model_flags(parser, "that train.py wrote")
+    flags.add_detector_flags(parser)
     what = "camera index, address (http, rtsp, ...), video, image, or folder of videos "
     what += "and images (default: %(default)s)"
     add("-i", "--input", default="0", help=what)
-    file = {"type": console.path, "metavar": "FILE"}
+    file = {"type": flags.path, "metavar": "FILE"}
     what = "write the labelled video or image here; for a folder, a folder"
     add("-o", "--output", **file, help=what)
     what = "append a line for every face of every frame to this .csv or .jsonl file"
     add("--log", **file, help=what)
-    seconds = {"type": console.seconds, "metavar": "SECONDS", "default": SMOOTH_SECONDS}
     what = "average the scores of a face over this time; 0 labels every frame on its "
     what += "own, as the tutorial does (default: %(default)s)"
-    add("--smooth", **seconds, help=what)
-    threshold = {"type": console.fraction, "nargs": "+"}
-    what = (
-        "probability of real from which a face is real; of two, a face is fake below "
-    )
+    add("--smooth", type=flags.seconds, metavar="S", default=SMOOTH_SECONDS, help=what)
+    what = "probability of real from which a face is real; of two, it is fake below "
     what += f"the lower one and unsure between them (default: {THRESHOLD})"
-    add("--threshold", **threshold, metavar="P", help=what)
+    add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
     what = "in the window, r saves the face in view as real, f as fake, to this "
-    what += "dataset, also while there is no network; without a window, unsure faces "
-    what += "go to its folder unsure"
-    add("--collect", type=console.path, metavar="FOLDER", help=what)
+    what += "dataset, also while there is no network"
+    add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)
     args = parser.parse_args(argv)
@@ -145,52 +129,42 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def look_up_labels(args: argparse.Namespace) -> Labels:
+def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
     """Read the labels of the network; before there is one, see `collect.labels_of`."""
-    if args.model.exists() or args.le.exists():
-        return load_labels(args.le)
-    if args.collect:
-        return labels_of(args.collect)
+    if model.exists() or le.exists():
+        return load_labels(le)
+    if dataset:
+        return labels_of(dataset)
     raise UserError(
-        f"no network {args.model}: gather crops and run train.py, or collect crops in "
-        "the window: python liveness_demo.py --collect dataset"
+        f"no network {model}: gather crops and run train.py, or collect crops in the "
+        "window: python liveness_demo.py --collect dataset"
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    names = ["model", "le", "output", "log"]
-    check_distinct(**{name: getattr(args, name) for name in names})
+    check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
     info("loading face detector...")
     reloader = ModelReloader(args.model, args.le)
-    known = look_up_labels(args)
-    wanted = known.detector
-    detectors = DetectorPool(args.detector, wanted, args.detector_size)
-    warn_of_other_detector(detectors.name, wanted)
+    known = look_up_labels(args.model, args.le, args.collect)
+    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
     numbers = args.threshold or [THRESHOLD]
     thresholds = numbers[0], numbers[-1]
     display = not args.no_display and has_display()
+    if args.collect and not display:
+        options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
+        command = console.command_line("gather_examples.py", *options)
+        raise UserError(f"--collect needs a window; without one, use {command}")
     if not display and not args.no_display:
         warn("there is no display, so no window is opened")
-    if not known.classes and not display:
-        raise UserError(
-            f"{args.model}: no network yet; to begin without one, a window is needed"
-        )
     if not known.classes and args.log:
         raise UserError(f"--log {args.log}: without a network there is nothing to log")
     with ExitStack() as stack:
-        last = stack.enter_context(ExitStack())
         info("starting video stream...")
         frames = stack.enter_context(
             closing(open_frames(args.input, patient=args.reconnect))
         )
-        outputs = []
-        if args.output:
-            check_outside(args.output, args.input)
-            stack.enter_context(announced(args.output))
-            output = open_output(args.output, frames.kind)
-            outputs.append(stack.enter_context(output))
-        network, labels = None, known._replace(detector=detectors.name)
+        network, labels = None, known
         if known.classes:
             info("loading liveness detector...")
             network, labels = load_classifier(args.model, args.le)
@@ -199,26 +173,29 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
                 f"the classes are {', '.join(labels.classes)}"
             )
+        kind = frames.kind  # waits for a file to be open, which outputs need
+        outputs = []
+        if args.output:
+            check_outside(args.output, args.input)
+            stack.enter_context(announced(args.output))
+            output = open_output(args.output, kind)
+            outputs.append(stack.enter_context(output))
         log, collector = None, None
         if args.log:
             log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
-        classifier = FaceClassifier(
-            network, labels, detectors, args.confidence, args.smooth, thresholds
-        )
+        classifier = FaceClassifier(network, labels, detectors, args.smooth, thresholds)
         if args.collect:
-            collector = Collector(
-                args.collect, labels, detectors.name, thresholds, by_key=display
-            )
-            collector.train += train_options(args.model, args.le)
+            options = train_options(args.model, args.le)
+            collector = Collector(args.collect, labels, detectors, options)
             stack.enter_context(closing(collector))
-            last.callback(collector.print_next)
-            if network and display:  # the caption needs it
+            if network:
                 collector.compare_with(args.model)
-            if not frames.live:
-                frames.files = collector.name_sources(frames.files)
+            if not (frames.live or is_address(args.input)):
+                files = frames.files.values()
+                frames.files = collector.name_files(files, Path(args.input))
         if display:
             paced = collector is not None and not frames.live
-            output = window(frames.kind, collector, paced)
+            output = window(kind, collector, paced)
             outputs.append(stack.enter_context(output))
         elif not frames.live:
             reloader = None  # all frames of a file get the same network
@@ -226,9 +203,7 @@ def run(args: argparse.Namespace) -> None:
         start = time.perf_counter()
         try:
             shown = stack.enter_context(closing(iter(frames)))
-            detected = detect_in_frames(
-                shown, detectors, args.confidence, ahead=not frames.live
-            )
+            detected = detect_in_frames(shown, detectors, ahead=not frames.live)
             stack.enter_context(closing(detected))
             label_frames(
                 detected, classifier, outputs, log, counts, collector, reloader
@@ -252,9 +227,9 @@ def train_options(model: Path, le: Path) -> list[str]:
     if model.suffix.lower() == ".onnx":
         options += ["--export", str(model)]
         model = model.with_suffix(".model")
-    if model != console.MODEL:
+    if model != flags.MODEL:
         options += ["--model", str(model)]
-    if le != console.LE:
+    if le != flags.LE:
         options += ["--le", str(le)]
     return options
 

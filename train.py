@@ -3,39 +3,35 @@
     python train.py --dataset dataset --model liveness.model --le le.pickle
 
 writes the network, the names of its outputs, and a picture, plot.png. Every folder in
-the dataset is a class: dataset/real, and dataset/fake or whatever the attacks are. The
-network learns all crops; how it classifies crops that it has not seen is estimated by
-cross-validation.
+the dataset is a class: dataset/real, and dataset/fake or other attacks. The network
+learns all crops; cross-validation estimates how it classifies crops it has not seen.
 
     python train.py --evaluate --dataset somebody-elses
 
 evaluates a trained network on all crops of a dataset.
 """
 
-import pyimagesearch
-
-if __name__ == "__main__":
-    pyimagesearch.leave_on_interrupt()
-
 import argparse
 import math
+import shlex
 import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console
-from pyimagesearch.console import count_of, info, positive_int, seed_int, warn
-from pyimagesearch.dataset import Dataset, digest_learnt, load_dataset
+from pyimagesearch import console, flags, models
+from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.models import export_onnx, save_model
+from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import add_recaptures
+from pyimagesearch.untested import list_untested
 
 import numpy as np
 
@@ -57,6 +53,10 @@ class Recipe(NamedTuple):
     precise_bn: bool  # re-estimate batch normalization's statistics in the end
     simulates: bool  # recaptures of the real crops are learnt as attacks, too
 
+    def steps(self, fold: Fold) -> int:
+        """Count the steps of an epoch."""
+        return max(self.min_batches, math.ceil(len(fold.train) / self.batch_size))
+
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
@@ -65,33 +65,39 @@ RECIPES = {
 }
 
 
+class Trained(NamedTuple):
+    """What a training gives."""
+
+    model: Any  # of Keras
+    history: dict[str, list]  # loss and accuracy of each epoch
+    probabilities: np.ndarray  # (m, classes) float32, of the fold's test crops
+    finished: bool  # False if it was interrupted
+
+
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    `val_loss` and `val_accuracy` exist where `validates` is true, five times in a
-    training: in each fold, or with --folds 1. The final network of several folds learns
-    all crops and can only watch `loss`. A callback that watches `val_loss` warns in
-    the other epochs. LearningRateScheduler and ReduceLROnPlateau need a recipe with the
-    schedule "constant". Choosing an epoch by the crops that are measured makes the
-    figures optimistic. A training that a callback ends counts as finished.
+    Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
+    epochs; the final network has only `loss`. Callbacks that set the learning rate
+    need a recipe with the schedule "constant". An epoch that is chosen by the crops
+    that are measured makes the figures optimistic.
     """
     return []
 
 
-def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop):
+def train_network(
+    dataset: Dataset, fold: Fold, recipe: Recipe, seed: int, bar, stop
+) -> Trained | None:
     """Build, compile and fit a network, as the tutorial does.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-
-    Returns the model, its history of loss and accuracy, (m, classes) float32
-    probabilities of `fold.test`, and whether the training was finished; None if it was
-    interrupted in the first epoch.
+    Returns what was trained; None if it was interrupted in the first epoch.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
     from pyimagesearch.livenessnet import LivenessNet
 
-    epochs, steps = recipe.epochs, count_steps(recipe, fold)
+    epochs, steps = recipe.epochs, recipe.steps(fold)
     batches = training.make_batches(dataset, fold.train, recipe, epochs * steps, seed)
     classes = len(dataset.classes)
     with training.seeded(seed):
@@ -104,8 +110,7 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
         metrics=["accuracy"],
     )
     control = training.Control(bar, stop)
-    targets = training.one_hot(dataset.labels)
-    unseen = training.plain_batches(dataset.crops, targets, fold.test)
+    unseen = training.plain_batches(dataset, fold.test)
     validates = len(fold.test) > 0
     with training.fused_batch_norm(model):
         history = model.fit(
@@ -123,26 +128,22 @@ def train_network(dataset: Dataset, fold: Fold, recipe: Recipe, seed, bar, stop)
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    probabilities = training.predict(model, unseen)
-    return model, history, probabilities, not control.interrupted
-
-
-def count_steps(recipe: Recipe, fold: Fold) -> int:
-    """Count the steps of an epoch."""
-    return max(recipe.min_batches, math.ceil(len(fold.train) / recipe.batch_size))
+    predict = models.as_network(model).predict
+    probabilities = models.classify(predict, dataset.crops, fold.test)
+    return Trained(model, history, probabilities, not control.interrupted)
 
 
 def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
     """Save a network, its labels, and its ONNX twin if asked for."""
     info(f"serializing network to '{args.model}'...")
-    sha256 = save_model(model, args.model)
+    sha256 = models.save_model(model, args.model)
     learnt = digest_learnt(dataset, fold.train)
-    labels = Labels(dataset.classes, dataset.margin, dataset.detector)
+    labels = Labels(dataset.classes, dataset.margin)
     labels = labels._replace(learnt=learnt, model_sha256=sha256)
     try:
         if args.export:
             info(f"exporting network to '{args.export}'...")
-            sha256 = export_onnx(model, args.export, dataset.crops[:256])
+            sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
     finally:
         save_labels_of(args.model, labels, args.le)
@@ -150,10 +151,9 @@ def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Label
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
-    """Train and save the final network, then train those of the folds.
+    """Train and save the final network, then those of the folds; one is both.
 
-    With one fold, they are the same. Returns the labels as saved, and what
-    `train_network` returned for the final network and for each fold.
+    Returns the labels, the final network, and that of each fold, which may be None.
     """
     from pyimagesearch import training
 
@@ -163,20 +163,17 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     shorter = recipe._replace(min_batches=recipe.min_batches * 2 // 3)
     plans = [(first, recipe), *((fold, shorter) for fold in others)]
     jobs = [partial(train_network, dataset, *plan, args.seed) for plan in plans]
-    steps = recipe.epochs * sum(count_steps(own, fold) for fold, own in plans)
+    steps = recipe.epochs * sum(own.steps(fold) for fold, own in plans)
     info(f"training network for {count_of(recipe.epochs, 'epoch')}...")
-    if others:
-        info(f"and {len(others)} more for cross-validation, each without a fold...")
     with closing(training.run_in_threads(jobs, steps)) as results:
         final = next(results)
         if final is None:
             raise KeyboardInterrupt
-        model, history, _, finished = final
-        if not finished:
-            epochs = len(history["loss"])
+        if not final.finished:
+            epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
         # At once: whatever happens next, this network is not lost.
-        labels = save(model, dataset, first, args)
+        labels = save(final.model, dataset, first, args)
         return labels, final, list(results) if others else [final]
 
 
@@ -184,52 +181,111 @@ def run_training(args: argparse.Namespace) -> None:
     """Train, save and evaluate."""
     recipe = RECIPES[args.recipe]
     if args.epochs:
-        recipe = recipe._replace(epochs=args.epochs, min_batches=0)
+        recipe = recipe._replace(epochs=args.epochs)
     simulates = recipe.simulates and not args.no_simulate
     dataset = load_dataset(args.dataset, simulates=simulates)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    start = time.perf_counter()
     if simulates:
         dataset = add_recaptures(dataset, args.seed)
-    labels, final, trained = train_all(dataset, folds, recipe, args)
-    seconds = time.perf_counter() - start
-
-    from pyimagesearch.evaluation import evaluate_folds, report_unmeasured
-
-    results = [
-        (fold, result)
-        for fold, result in zip(folds, trained, strict=True)
-        if result and (result[-1] or result is final)  # finished, or all there is
+    labels, final, networks = train_all(dataset, folds, recipe, args)
+    done = [
+        (fold, network)
+        for fold, network in zip(folds, networks, strict=True)
+        if network and (network.finished or network is final)  # or all there is
     ]
-    missing = len(folds) - len(results)
-    interrupted = missing > 0 or not final[-1]
-    if missing:
-        warn(f"interrupted: {missing} of {len(folds)} folds are not in the figures")
-    if not results:
+    if not done:
         raise KeyboardInterrupt
-    made = dataset.recaptures
+    missing = len(folds) - len(done)
+    interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
         "seed": args.seed,
         "interrupted": interrupted,
         "split": {"asked_for": args.split, "how": how},
-        "history": final[1],
-        "recaptures": 0 if made is None else made.shape[0] * made.shape[1],
-        "seconds": {"training": seconds},
+        "history": final.history,
+        "recaptures": len(dataset.recaptures),
     }
+    if args.report:
+        details |= describe(dataset, labels, args.dataset)
+    histories = [network.history for _, network in done]
+    measurement, scores = Measurement(), None
     if len(folds[0].test):
-        evaluate_folds(results, dataset, labels, details, args)
+        measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
     else:
-        report_unmeasured(final[1], dataset, labels, details, args)
-    written = [args.model, args.le, args.export, args.plot, args.report]
-    info(f"wrote {', '.join(str(file) for file in written if file)}")
-    print_next(args)
+        measurement.notes.append("there are only real faces: nothing was measured")
+    if missing:
+        note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+        measurement.notes.append(note)
+        warn(note)
+    publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def print_next(args: argparse.Namespace) -> None:
-    """Print the command that shows the network at work."""
+def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
+    """Return the figures, and scores and dataset of the crops that were held out."""
+    info("evaluating network...")
+    tested = np.concatenate([fold.test for fold, _ in done])
+    order = np.argsort(tested)
+    rows = np.concatenate([network.probabilities for _, network in done])[order]
+    dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
+    dataset = dataset.subset(tested[order])
+    measurement, scores = measure(rows, labels.classes, dataset)
+    measurement.not_tested = list_untested(measurement, dataset, how)
+    if len(done) > 1:
+        measurement.notes.append(
+            f"the figures are those of {len(done)} networks, each on the fold that it "
+            "has not seen; the network that is saved has learnt all crops"
+        )
+        info(measurement.notes[0])
+    # For --evaluate, which reports it on crops that it was not chosen on.
+    threshold = measurement.evaluation.frames.eer_threshold
+    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
+    return measurement, scores, dataset
+
+
+def run_evaluation(args: argparse.Namespace) -> None:
+    """Evaluate a trained network on all crops of a dataset."""
+    network, labels = models.load_classifier(args.model, args.le)
+    dataset = load_dataset(args.dataset, network.width, network.height, to_train=False)
+    if dataset.margin != labels.margin:
+        raise UserError(
+            f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
+            f"{args.model} was trained with --margin {labels.margin:g}; gather again"
+        )
+    info("evaluating network...")
+    rows = models.classify(network.predict, dataset.crops)
+    measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
+    if scores is not None:
+        measurement.not_tested = list_untested(measurement, dataset, how="")
+    if known := count_learnt(dataset, labels.learnt or []):
+        measurement.notes.append(
+            f"{args.dataset}: the network was trained on {count_of(known, 'source')} "
+            "of it; the figures say nothing about new people and new footage"
+        )
+        warn(measurement.notes[0])
+    details = describe(dataset, labels, args.dataset) if args.report else {}
+    publish(measurement, scores, dataset, [], details, args)
+
+
+def publish(measurement, scores, dataset, histories, details, args) -> None:
+    """Print the figures, draw the picture, write the report, and say what is next."""
+    written = [args.model, args.le, args.export] if histories else []
+    picture = b""
+    if scores is not None:
+        print(format_report(measurement))
+    if histories or scores is not None:
+        from pyimagesearch.plots import plot_report
+
+        picture = plot_report(args.plot, histories, scores, dataset, measurement)
+        written.append(args.plot)
+    if args.report:
+        command = shlex.join(["python", "train.py", *args.arguments])
+        made = {"command": command, "model": str(args.model), **details}
+        write_report(args.report, measurement, made, picture)
+        written.append(args.report)
+    if written:
+        info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
 
@@ -239,16 +295,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    file = {"type": console.path, "metavar": "FILE"}
-    number = {"type": positive_int, "metavar": "N"}
-    folder = {"type": console.path, "metavar": "FOLDER", "default": Path("dataset")}
+    file = {"type": flags.path, "metavar": "FILE"}
+    number = {"type": flags.positive_int, "metavar": "N"}
+    folder = {"type": flags.path, "metavar": "FOLDER", "default": Path("dataset")}
     what = "folder with a folder of crops for each class (default: %(default)s)"
     add("-d", "--dataset", **folder, help=what)
-    console.add_model_flags(parser, "to write, or to read with --evaluate")
+    flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
     what = "write everything here: a page to read (.html), or all figures (.json)"
-    add("--report", type=console.report_path, metavar="FILE", help=what)
+    add("--report", type=flags.report_path, metavar="FILE", help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -257,11 +313,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops (default: {steady.epochs} of {steady.min_batches} "
-    what += f"batches or more; {tutorial.epochs} with --recipe tutorial)"
+    what = f"passes over the crops, each of {steady.min_batches} batches or more with "
+    what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
-    add("--seed", type=seed_int, metavar="N", help=what)
+    add("--seed", type=flags.seed_int, metavar="N", help=what)
     what = "learn no simulated recaptures of the real faces as attacks"
     add("--no-simulate", action="store_true", default=None, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"
@@ -270,8 +326,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
         if args.evaluate and getattr(args, name) is not None:
-            flag = f"--{name.replace('_', '-')}"
-            parser.error(f"--evaluate trains nothing, so {flag} does not go with it")
+            name = name.replace("_", "-")
+            parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
     args.split, args.recipe = args.split or "video", args.recipe or "steady"
     args.seed = SEED if args.seed is None else args.seed
     return args
@@ -285,12 +341,10 @@ def run(args: argparse.Namespace) -> None:
     for name in names[3:] if args.evaluate else names:
         if getattr(args, name):
             check_writable(getattr(args, name))
-    if not args.evaluate:
-        return run_training(args)
-    from pyimagesearch.evaluation import evaluate_files
-
-    evaluate_files(args)
-    print_next(args)
+    if args.evaluate:
+        run_evaluation(args)
+    else:
+        run_training(args)
 
 
 def main(argv: list[str] | None = None) -> int:

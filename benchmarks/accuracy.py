@@ -18,12 +18,13 @@ from pathlib import Path
 
 import train
 from benchmarks import format_runs
-from pyimagesearch.console import UserError, exit_status, positive_int
+from pyimagesearch.console import UserError, exit_status
 from pyimagesearch.dataset import Dataset, load_dataset
+from pyimagesearch.flags import positive_int
 from pyimagesearch.folds import Fold, split_random
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import evaluate
-from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
@@ -40,7 +41,7 @@ def make_folds(dataset: Dataset, args: argparse.Namespace) -> dict[str, list[Fol
         folds = [split_random(dataset.labels, seed) for seed in range(args.seeds)]
         return {"a quarter at random": folds}
     folds, classes = {}, set(dataset.labels)
-    places = persons_of(dataset.labels, dataset.sources, dataset.frames)
+    places = dataset.persons
     for place in np.unique(places).tolist():
         if args.learn:
             name = f"all but {args.learn} of each class of {place}"
@@ -82,15 +83,13 @@ def learn_few(dataset: Dataset, may_learn, args: argparse.Namespace) -> list[Fol
 def measure(dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple:
     """Train one network; return its accuracy, ACER and EER on the test crops, in %."""
     outcome = train.train_network(dataset, fold, recipe, seed, bar, stop)
-    if outcome is None or not outcome[3]:
+    if outcome is None or not outcome.finished:
         raise KeyboardInterrupt
-    _, _, probabilities, _ = outcome
-    classes = np.unique(dataset.labels).tolist()
-    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
+    scores = outcome.probabilities[:, dataset.classes.index(BONA_FIDE)].astype(float)
     labels, sources = dataset.labels[fold.test], dataset.sources[fold.test]
     accuracy = np.mean((scores >= THRESHOLD) == (labels == BONA_FIDE))
-    frames = evaluate(scores, labels, sources, THRESHOLD)["frames"]
-    return 100 * accuracy, 100 * frames["acer"], 100 * frames["eer"]
+    frames = evaluate(scores, labels, sources, THRESHOLD).frames
+    return 100 * accuracy, 100 * frames.acer, 100 * frames.eer
 
 
 def run(args: argparse.Namespace) -> None:
@@ -112,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
             partial(measure, dataset, fold, recipe, seed)
             for seed, fold in enumerate(folds)
         ]
-        steps = recipe.epochs * sum(train.count_steps(recipe, fold) for fold in folds)
+        steps = recipe.epochs * sum(recipe.steps(fold) for fold in folds)
         accuracy, acer, eer = zip(*run_in_threads(jobs, steps), strict=True)
         cells = [f"{np.mean(accuracy):.1f}", f"{min(accuracy):.1f}"]
         cells += [format_runs(acer), format_runs(eer)]

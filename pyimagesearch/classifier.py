@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError, info, warn
-from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces, preprocess
+from pyimagesearch.faces import DetectorPool, Face, crop_face, preprocess
 from pyimagesearch.labels import THRESHOLD, Labels
 from pyimagesearch.models import Network, load_classifier
 from pyimagesearch.names import BONA_FIDE, UNSURE
 
 import numpy as np
 
-RELOAD_SECONDS = 1.0  # between two checks whether model and labels were replaced
 SMOOTH_SECONDS = 0.5  # over which scores are averaged: they jump as boxes jitter
 # A track and a detection that overlap less are two faces (intersection over union).
 LEAST_OVERLAP = 0.3
@@ -47,10 +46,9 @@ class FaceClassifier:
     """Finds faces and classifies them; use one instance for each camera.
 
     `network` and `labels` come from `load_classifier`; with None and labels without
-    classes, faces are found and get the label "". `confidence` is that of
-    `detect_faces`. Scores are averaged over `smooth` seconds, or not at all if 0. A
-    face is an attack below the first of the `thresholds`, real from the second on, and
-    unsure between them.
+    classes, faces are found and get the label "". Scores are averaged over `smooth`
+    seconds, or not at all if 0. A face is an attack below the first of the
+    `thresholds`, real from the second on, and unsure between them.
     """
 
     def __init__(
@@ -58,31 +56,36 @@ class FaceClassifier:
         network: Network | None,
         labels: Labels,
         detectors: DetectorPool,
-        confidence: float | None = None,
         smooth: float = SMOOTH_SECONDS,
         thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD),
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
-        self.confidence, self.smooth, self.thresholds = confidence, smooth, thresholds
+        self.smooth, self.thresholds = smooth, thresholds
         self.reset()
 
     @classmethod
     def load(
-        cls, model: Path | str, le: Path | str, detector: Path | str, **options
+        cls,
+        model: Path | str,
+        le: Path | str,
+        detector: Path | str,
+        confidence: float | None = None,
+        **options,
     ) -> "FaceClassifier":
         """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
 
-        From a folder of detectors, that of the training is used if it is there. A
-        UserError says which file is missing, damaged, or of another training.
+        `confidence` is that of DetectorPool. A UserError says which file is missing,
+        damaged, or of another training.
         """
         network, labels = load_classifier(Path(model), Path(le))
-        detectors = DetectorPool(Path(detector), labels.detector)
+        detectors = DetectorPool(Path(detector), confidence=confidence)
         return cls(network, labels, detectors, **options)
 
     def replace(self, network: Network, labels: Labels) -> None:
         """Use another network; faces keep their track numbers but not their scores."""
         self.network, self.labels = network, labels
-        self._tracker.forget_scores()
+        for track in self._tracker.tracks:
+            track.history.clear()
 
     def reset(self) -> None:
         """Forget the faces seen so far: another video or camera begins."""
@@ -97,8 +100,7 @@ class FaceClassifier:
         confident detection comes first.
         """
         image = check_image(image)
-        with self.detectors.borrow() as detector:
-            faces, _ = detect_faces(detector, image, self.confidence)
+        faces, _ = self.detectors.detect(image)
         if seconds is None:
             seconds = time.monotonic()
         return self.classify(image, faces, seconds)
@@ -111,10 +113,8 @@ class FaceClassifier:
         # Cut at native size and with the margin of the training, as for gathering.
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
         network, classes = self.network, self.labels.classes
-        probabilities = np.empty((0, len(classes)), np.float32)
-        if network is None:
-            probabilities = np.empty((len(crops), 0), np.float32)
-        elif crops:
+        probabilities = np.empty((len(crops), 0), np.float32)
+        if network and crops:
             inputs = preprocess(crops, network.width, network.height)
             probabilities = network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
@@ -131,9 +131,8 @@ class FaceClassifier:
 
 def check_image(image: np.ndarray) -> np.ndarray:
     """Return an image as OpenCV takes it; raise a ValueError for what is none."""
-    is_image = getattr(image, "dtype", None) == np.uint8 and image.ndim == 3
-    if not is_image or image.shape[2] != 3 or not image.size:
-        shape, kind = (getattr(image, name, None) for name in ("shape", "dtype"))
+    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if kind != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         raise ValueError(
             f"expected an image of shape (M, N, 3), dtype uint8, in BGR; got a "
             f"{type(image).__name__} of shape {shape}, dtype {kind}"
@@ -176,7 +175,6 @@ class ModelReloader:
         self._state = self._look()
         self._thread = ThreadPoolExecutor(1)
         self._loading = None
-        self._next = time.monotonic() + RELOAD_SECONDS
 
     def _look(self) -> list:
         try:
@@ -192,41 +190,32 @@ class ModelReloader:
         what was said; None if there was nothing to say.
         """
         if self._loading is None:
-            if time.monotonic() >= self._next:
-                self._loading = self._thread.submit(self.load_new)
+            state = self._look()
+            if state and state != self._state:
+                self._state = state
+                files = self.model, self._le
+                self._loading = self._thread.submit(load_classifier, *files)
             return None
         if not self._loading.done():
             return None
-        new = self._loading.result()
-        self._loading, self._next = None, time.monotonic() + RELOAD_SECONDS
-        if not new:
+        done, self._loading = self._loading, None
+        try:
+            network, labels = done.result()
+        except UserError:  # the other file is still to come
             return None
-        (network, labels), old = new, classifier.labels
+        old = classifier.labels
         if old.classes and labels.classes != old.classes:
             difference = "other classes"
         elif labels.margin != old.margin:
             difference = "another margin"
-        elif labels.detector != old.detector:
-            difference = "another face detector"
         else:
             classifier.replace(network, labels)
-            info("using the new network")
-            return "using the new network"
+            text = "using the new network"
+            info(text)
+            return text
         text = f"the new network has {difference}; start again to use it"
         warn(text)
         return text
-
-    def load_new(self) -> tuple[Network, Labels] | None:
-        """Load network and labels if both were replaced; otherwise return None."""
-        state = self._look()
-        if not state or state == self._state:
-            return None
-        try:
-            pair = load_classifier(self.model, self._le)
-        except UserError:  # the other file is still to come
-            return None
-        self._state = state
-        return pair
 
 
 class Tracker:
@@ -234,13 +223,8 @@ class Tracker:
 
     def __init__(self, seconds: float):
         self._seconds = seconds
-        self._tracks = []
+        self.tracks = []
         self._count = 0
-
-    def forget_scores(self) -> None:
-        """Start all averages again: another network gives the scores from now on."""
-        for track in self._tracks:
-            track.history.clear()
 
     def update(
         self, faces: Sequence[Face], probabilities: np.ndarray, time: float
@@ -250,20 +234,20 @@ class Tracker:
         Returns the number of each face's track, counted from 1, and its mean
         probabilities, (classes,). If the time goes back, another video has begun.
         """
-        self._tracks = [t for t in self._tracks if 0 <= time - t.time <= LOST_SECONDS]
+        self.tracks = [t for t in self.tracks if 0 <= time - t.time <= LOST_SECONDS]
         boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)
-        expected = np.array([track.expect(time) for track in self._tracks])
+        expected = np.array([track.expect(time) for track in self.tracks])
         overlaps = overlap(boxes, expected.reshape(-1, 4))
         matches = {}
         # The best match first; each face and each track is used once.
         while overlaps.size and overlaps.max() >= LEAST_OVERLAP:
             face, track = np.unravel_index(overlaps.argmax(), overlaps.shape)
-            matches[face] = self._tracks[track]
+            matches[face] = self.tracks[track]
             overlaps[face] = overlaps[:, track] = 0
         for face in set(range(len(faces))) - set(matches):
             self._count += 1
             matches[face] = _Track(self._count)
-            self._tracks.append(matches[face])
+            self.tracks.append(matches[face])
         tracks = [matches[face] for face in range(len(faces))]
         return [
             (track.number, track.add(box, row, time, self._seconds))

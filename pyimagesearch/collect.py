@@ -1,26 +1,22 @@
-"""Crops collected while the demo runs, for the next training.
-
-In the window a key says what a face is. Without a window, faces that the network is
-unsure of are kept for a person to sort.
-"""
+"""Crops collected in the demo's window by keys, for the next training."""
 
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import command_line, count_of, info, warn
-from pyimagesearch.crops import CropFolder, common_cut, find_crops
-from pyimagesearch.faces import Face, shrink
-from pyimagesearch.frames import Frame
+from pyimagesearch.crops import CropFolder, common_margin, find_crops, read_lists
+from pyimagesearch.faces import DetectorPool, shrink
+from pyimagesearch.files import find_files
+from pyimagesearch.frames import IMAGE_SUFFIXES, Frame
 from pyimagesearch.labels import Labels
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, name_files
 
 import numpy as np
 
-ENOUGH = 8  # crops of a class, to begin with
+ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
@@ -29,19 +25,14 @@ KEY_SECONDS = 0.2  # between two actions while a key is held down
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
-UNSURE_SECONDS = 0.5  # between two crops of one face that are kept without a key
-UNSURE_SHARE = 0.2  # a score this near to the threshold is unsure
-UNSURE_LIMIT = 500  # in one run: an hour's work to sort, 20 MB
 
 
 def labels_of(dataset: Path) -> Labels:
-    """Say how a dataset's crops are cut, while no network says so: without classes.
-
-    The detector is None if there are no crops.
-    """
-    crops = [crop for own in find_crops(dataset).values() for crop in own]
-    margin, detector = common_cut(crops)
-    return Labels([], margin, detector if crops else None)
+    """Say how a dataset's crops are cut, while no network says so: without classes."""
+    files = find_files(dataset) if dataset.is_dir() else []
+    crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    margin, _ = common_margin(crops, read_lists(files))
+    return Labels([], margin)
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
@@ -62,77 +53,63 @@ def find_folder(dataset: Path, label: str) -> Path:
 
 
 class Collector:
-    """Saves faces to a dataset as gather_examples.py would.
+    """Saves faces to a dataset, as gather_examples.py would, when a key is pressed.
 
-    If `by_key`, keys say what a face is; otherwise the unsure faces are kept. Labels
-    without classes mean that there is no network yet. `keys` gives the class of each
-    key, `saved` counts the crops of this run by class, and `train` are the arguments of
-    the train.py that learns them.
+    Labels without classes mean that there is no network yet; `detectors` find the
+    faces, `options` are those of the train.py that learns the crops. `keys` gives the
+    class of each key, `saved` counts the crops of this run.
     """
 
     def __init__(
         self,
         folder: Path,
         labels: Labels,
-        detector: str,
-        thresholds: tuple[float, float],
-        by_key: bool,
+        detectors: DetectorPool,
+        options: Sequence[str] = (),
     ):
         crops = find_crops(folder)
-        classes = {*labels.classes, *crops} - {UNSURE}
+        crops.pop(UNSURE, None)
+        classes = {*labels.classes, *crops}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
         self.saved = Counter()
-        self.train = ["--dataset", str(folder)]
+        self._train = command_line("train.py", "--dataset", str(folder), *options)
         self._counts = Counter({name: len(own) for name, own in crops.items()})
         self._newer = None  # how many crops are newer than the network, if there is one
         self._undoable = []  # of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
         self._note = "", 0.0  # and until when it is shown
-        self._thresholds = thresholds
-        self._by_key = by_key
-        names = dict.fromkeys(self.keys.values()) if by_key else [UNSURE]
         self._folder = folder
         self._folders = {
-            name: CropFolder(find_folder(folder, name), labels.margin, detector)
-            for name in names
+            name: CropFolder(find_folder(folder, name), labels.margin, detectors)
+            for name in dict.fromkeys(self.keys.values())
         }
-        self._in_view = []  # of (prediction, crop, frame, place)
+        self._frame, self._in_view = None, []  # the latest, and its predictions
         self._last_key = -KEY_SECONDS  # when a key was last obeyed
-        self._kept = {}  # by track: time of the last crop kept, and the last label
-        if by_key:
-            listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
-            info(f"press {listed}: saves the face in view to {folder}; u takes it back")
+        listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
+        info(f"press {listed}: saves the face in view to {folder}; u takes it back")
 
-    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+    def name_files(self, files: Iterable[str], root: Path) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
+        owners = set().union(*(folder.owners for folder in self._folders.values()))
+        named = name_files(map(Path, files), root, owners)
         for folder in self._folders.values():
-            files = folder.name_sources(files)
-        return files
+            folder.files = named
+        return named
 
     def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         """Remember the faces in view, before anything is drawn over them."""
-        cut = next(iter(self._folders.values())).cut
-        self._in_view = [
-            # A copy, as the frame is drawn onto.
-            (prediction, cut(frame.image, prediction.box).copy(), frame, place)
-            for place, prediction in enumerate(predictions, start=1)
-        ]
-        if not self._by_key:
-            for prediction, crop, _, place in self._in_view:
-                self._keep_unsure(prediction, crop, frame, place)
+        self._frame = frame
+        # Copies, as the frame is drawn onto.
+        self._in_view = [face._replace(crop=face.crop.copy()) for face in predictions]
 
     def target(self, key: str) -> Prediction | None:
         """Return the face that a key would save: one labelled otherwise, or large."""
-        seen = self._choose(self.keys[key])
-        return seen and seen[0]
+        others = [face for face in self._in_view if face.label != self.keys[key]]
 
-    def _choose(self, name: str):
-        others = [seen for seen in self._in_view if seen[0].label != name]
-
-        def area(seen) -> int:
-            return seen[0].box.width * seen[0].box.height
+        def area(face: Prediction) -> int:
+            return face.box.width * face.box.height
 
         return max(others or self._in_view, key=area, default=None)
 
@@ -148,9 +125,8 @@ class Collector:
         self._last_key = now
         if not name:
             self._undo()
-        elif seen := self._choose(name):
-            prediction, crop, frame, place = seen
-            self._save(name, crop, frame, place, prediction.box)
+        elif face := self.target(letter):
+            self._save(name, face)
         else:
             self.note("no face in view")
 
@@ -177,34 +153,16 @@ class Collector:
         if self._newer is not None:
             self._newer = max(0, self._newer + number)
 
-    def _keep_unsure(
-        self, prediction: Prediction, crop: np.ndarray, frame: Frame, place: int
-    ) -> None:
-        """Keep a crop that is unsure, or whose face has just changed its label."""
-        key = frame.source, prediction.track
-        then, label = self._kept.get(key, (-UNSURE_SECONDS, prediction.label))
-        low, high = self._thresholds
-        is_unsure = prediction.label == UNSURE or (
-            low == high and abs(prediction.score - high) < UNSURE_SHARE
-        )
-        is_due = frame.time - then >= UNSURE_SECONDS
-        if (is_unsure or label != prediction.label) and is_due:
-            if self.saved[UNSURE] < UNSURE_LIMIT:
-                self._save(UNSURE, crop, frame, place, prediction.box)
-            then = frame.time
-        if len(self._kept) > 1000:  # faces that left long ago
-            self._kept.clear()
-        self._kept[key] = then, prediction.label
-
-    def _save(self, name: str, crop, frame: Frame, place: int, face: Face) -> None:
-        view = shrink(crop).astype(np.int16)
+    def _save(self, name: str, face: Prediction) -> None:
+        view = shrink(face.crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
         least = LEAST_DIFFERENCE * view.std()
         if any(np.abs(view - other).mean() < least for other in recent):
             self.note("move a little: this view is saved already")
             return
+        rank = [seen.box for seen in self._in_view].index(face.box) + 1
         try:
-            path = self._folders[name].save(crop, frame, place, face)
+            path = self._folders[name].save(face.crop, self._frame, rank)
         except OSError as error:  # the disk may be full; the demo goes on
             warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
             self.note(f"not saved: {error.strerror}")
@@ -233,7 +191,7 @@ class Collector:
         """Say in two lines what there is, and what to do next."""
         counts = [
             f"{name} {self._counts[name]}"
-            + f" of {ENOUGH}" * (self._counts[name] < ENOUGH)
+            + f" of {ENOUGH_TO_TRAIN}" * (self._counts[name] < ENOUGH_TO_TRAIN)
             for name in self._folders
         ]
         keys = {}
@@ -245,42 +203,25 @@ class Collector:
             text = self._advise()
         return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
 
-    @cached_property
-    def _train_command(self) -> str:  # it looks for python, and captions are many
-        return command_line("train.py", *self.train)
-
     def _advise(self) -> str:
         real = self._counts[BONA_FIDE]
-        if BONA_FIDE in self._folders and real < ENOUGH:
+        if BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN:
             return "look into the camera and press r: near, far, turned"
-        if sum(self._counts[name] for name in self._folders) - real < ENOUGH:
+        if sum(self._counts[name] for name in self._folders) - real < ENOUGH_TO_TRAIN:
             return "hold a phone with your picture or video before it, press f"
         if self._newer is None:
-            return f"enough to begin: run  {self._train_command}"
+            return f"enough to begin: run  {self._train}"
         if self._newer:
             new = count_of(self._newer, "crop")
-            return f"{new} not yet learnt: run  {self._train_command}"
+            return f"{new} not yet learnt: run  {self._train}"
         return "where a label is wrong, press the key of the right one"
 
-    def __str__(self) -> str:
-        """Say what was saved."""
-        return ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
-
     def close(self) -> None:
-        """Close the folders, and say what was saved."""
-        for folder in self._folders.values():
-            folder.close()
-        total = self.saved.total()
-        info(f"collected {count_of(total, 'crop')} in {self._folder} ({self})")
-        if self.saved[UNSURE]:
-            info(f"move them from {self._folder / UNSURE} to the folder of their class")
-
-    def print_next(self) -> None:
-        """Print the command that comes next."""
-        crops = find_crops(self._folder)
-        attacks = {name for name, own in crops.items() if own} - {BONA_FIDE, UNSURE}
-        if crops.get(BONA_FIDE) and attacks:
-            command = self._train_command
-        else:
-            command = command_line("liveness_demo.py", "--collect", str(self._folder))
+        """Close the folders; say what was saved, and which command comes next."""
+        saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
+        total = count_of(self.saved.total(), "crop")
+        info(f"collected {total} in {self._folder} ({saved})")
+        command = command_line("liveness_demo.py", "--collect", str(self._folder))
+        if 0 < self._counts[BONA_FIDE] < self._counts.total():
+            command = self._train
         info(f"next: {command}")

@@ -1,7 +1,8 @@
-"""How the commands speak and end, and the flags that they share."""
+"""How the commands speak and end."""
 
 import argparse
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -13,12 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyimagesearch
-
 import cv2
 
-MODEL, LE = Path("liveness.model"), Path("le.pickle")  # where they are by default
-is_command = False  # whether one of our commands is running, or another program
+PROJECT = Path(__file__).parent.parent  # the folder of the scripts
 
 
 class UserError(Exception):
@@ -42,8 +40,7 @@ def command_line(script: str, *arguments: str) -> str:
         python = "python"
     elif python.is_relative_to(here):  # .venv/bin/python
         python = python.relative_to(here)
-    project = Path(pyimagesearch.__file__).parent.parent
-    words = [python, script if project == here else project / script, *arguments]
+    words = [python, script if here == PROJECT else PROJECT / script, *arguments]
     join = subprocess.list2cmdline if os.name == "nt" else shlex.join
     return join(map(str, words))
 
@@ -59,47 +56,37 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     """Run a command and return its exit status.
 
     That is 0 when done; 1 after one line for a UserError or an operating system error
-    (no permission, disk full); 130 when interrupted, after which further Ctrl-C are
-    ignored so that nothing is left half done. Any other exception is a bug and passes
-    through. SIGTERM cleans up and exits with status 143.
+    (no permission, disk full); 130 when interrupted. Any other exception is a bug and
+    passes through. SIGTERM cleans up and exits with status 143. Ctrl-C is ignored
+    afterwards: only the end of the process may follow.
     """
     silence_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
             stream.reconfigure(errors="backslashreplace")
-    handlers = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _terminate),
-        signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
-    }
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output is gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except UserError as error:
-        _print(f"[ERROR] {error}", sys.stderr)
-        return 1
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else error
-        _print(f"[ERROR] {reason}", sys.stderr)
+    except (UserError, OSError) as error:
+        file = getattr(error, "filename", None)
+        _print(f"[ERROR] {f'{file}: {error.strerror}' if file else error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         _print("[INFO] interrupted", sys.stderr)
-        del handlers[signal.SIGINT]  # ignored until the process has ended
         return 130
     finally:
-        for number, handler in handlers.items():
-            # In a command nothing but the end of the process follows.
-            is_over = handler is pyimagesearch._leave
-            signal.signal(number, signal.SIG_IGN if is_over else handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
 
 def silence_libraries() -> None:
     """Keep the libraries from burying our one line; the user's settings win."""
-    global is_command
-    is_command = True
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
@@ -132,69 +119,20 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Add --model and --le, the files that training hands to the demo."""
-    file = {"type": path, "metavar": "FILE"}
-    what = f"network {purpose} (default: %(default)s)"
-    parser.add_argument("-m", "--model", **file, default=MODEL, help=what)
-    what = f"label encoder {purpose} (default: %(default)s)"
-    parser.add_argument("-l", "--le", **file, default=LE, help=what)
-
-
-def report_path(text: str) -> Path:
-    """Parse the path of a report; for argparse."""
-    if path(text).suffix.lower() not in (".html", ".json"):
-        raise argparse.ArgumentTypeError("the name must end in .html or .json")
-    return Path(text)
-
-
-def path(text: str) -> Path:
-    """Parse a path; for argparse. An empty one would mean the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("the path is empty")
-    return Path(text)
-
-
-def fraction(text: str) -> float:
-    """Parse a number from 0 to 1; for argparse."""
-    return _parse(text, float, 0, 1, "a number from 0 to 1")
-
-
-def seconds(text: str) -> float:
-    """Parse a time from 0 seconds to a day; for argparse."""
-    return _parse(text, float, 0, 86400, "a number of seconds from 0 to 86400")
-
-
-def positive_int(text: str) -> int:
-    """Parse a whole number from 1 on; for argparse."""
-    return _parse(text, int, 1, 1 << 31, "a positive whole number")
-
-
-def side_int(text: str) -> int:
-    """Parse the side of an image in pixels; for argparse."""
-    return _parse(text, int, 32, 4096, "a whole number from 32 to 4096")
-
-
-def seed_int(text: str) -> int:
-    """Parse a random seed; for argparse."""
-    return _parse(text, int, 0, (1 << 32) - 1, "a whole number from 0 to 4294967295")
-
-
-def _parse(text: str, kind: type, low: float, high: float, expected: str):
-    try:
-        if low <= kind(text) <= high:
-            return kind(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-
-
 def count_of(number: int, noun: str) -> str:
     """Format a count: 1 frame, 2 frames."""
     return f"{number} {noun}" + "s" * (number != 1)
 
 
 def listing(texts: Sequence[str], most: int) -> str:
-    """List texts, or the first of many and how many more there are."""
+    """List texts, or the first of many: a, b, c and 4 more."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+def percent(share: float) -> str:
+    """Format a share with a decimal, or as many as tell it from 0 and 100 %."""
+    decimals, margin = 1, 100 * min(share, 1 - share)
+    if margin > 0:
+        decimals = max(decimals, -math.floor(math.log10(margin)))
+    return f"{share:.{decimals}%}"

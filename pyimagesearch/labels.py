@@ -1,13 +1,11 @@
 """le.pickle: the names of the network's outputs, and how its crops were cut.
 
-It is a pickled scikit-learn LabelEncoder, as the tutorial's is. Whatever else the demo
-needs is in plain attributes beside its `classes_`, which other encoders lack. Reading
-it runs nothing that is in it.
+It is a pickled scikit-learn LabelEncoder, as in the tutorial. Whatever else the demo
+needs is in attributes beside its `classes_`. Reading it runs nothing that is in it.
 """
 
 import io
 import pickle
-import pickletools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +24,6 @@ class Labels(NamedTuple):
 
     classes: list[str]  # the network's outputs, in order
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
-    detector: str = "res10"  # that found most faces of the training
     threshold: float | None = None  # at the equal error rate of the held-out crops
     learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
     model_sha256: str | None = None  # of the liveness.model of the same training
@@ -59,12 +56,7 @@ def save_labels_of(model: Path, labels: Labels, path: Path) -> None:
 def load_labels(path: Path) -> Labels:
     """Read the labels from a LabelEncoder that any scikit-learn has pickled.
 
-    Nothing that the file names is imported or called; scikit-learn is not needed.
-
-    Raises
-    ------
-    UserError
-        When the file is missing or is not a fitted LabelEncoder of strings.
+    A file that is missing, or no fitted LabelEncoder of strings, is a UserError.
     """
     try:
         with path.open("rb") as file:
@@ -85,10 +77,6 @@ def _parse_labels(content: bytes) -> Labels:
         raise ValueError("it is a model; are --model and --le swapped?")
     if len(content) > SIZE_LIMIT:
         raise ValueError("too large")
-    # A damaged pickle may use memo indices in the billions, which cost gigabytes.
-    for opcode, argument, _ in pickletools.genops(content):
-        if "PUT" in opcode.name and argument > len(content):
-            raise ValueError("it is damaged")
     encoder = _RecordUnpickler(io.BytesIO(content), encoding="latin1").load().state
     numbers = {
         name: float(encoder[name])
@@ -99,7 +87,7 @@ def _parse_labels(content: bytes) -> Labels:
         raise ValueError(f"out of range: {numbers}")
     texts = {
         name: str(encoder[name])
-        for name in ("detector", "model_sha256", "onnx_sha256")
+        for name in ("model_sha256", "onnx_sha256")
         if encoder.get(name) is not None
     }
     names = _read_strings(encoder["classes_"])
@@ -107,48 +95,38 @@ def _parse_labels(content: bytes) -> Labels:
     if len(set(classes)) < len(names):  # learnt when live and real were two classes
         classes = names
     learnt = encoder.get("learnt")
-    if learnt is not None:
-        learnt = [str(digest) for digest in learnt]
+    learnt = None if learnt is None else [str(digest) for digest in learnt]
     return Labels(classes, **numbers, learnt=learnt, **texts)
 
 
 class _Record:
-    """Stands for an object in a pickle: its constructor's arguments and its state."""
+    """Stands for an object in a pickle."""
 
     def __new__(cls, *arguments):
         record = super().__new__(cls)
-        record.arguments = arguments
-        record.state = None
+        record.arguments, record.state = arguments, None
         return record
 
     def __setstate__(self, state):
         self.state = state
 
 
-class _RecordUnpickler(pickle.Unpickler):
-    """Unpickles a LabelEncoder into records; any other name is refused."""
+class _RecordUnpickler(pickle._Unpickler):
+    """Unpickles a LabelEncoder into records; any other name is refused.
 
-    # All names in such a pickle, from NumPy 1 and 2 and scikit-learn from 0.19 on.
-    NAMES = frozenset(
-        {
-            "sklearn.preprocessing.label.LabelEncoder",
-            "sklearn.preprocessing._label.LabelEncoder",
-            "numpy.dtype",
-            "numpy.ndarray",
-            "numpy.core.multiarray._reconstruct",
-            "numpy._core.multiarray._reconstruct",
-            "numpy.core.numeric._frombuffer",
-            "numpy._core.numeric._frombuffer",
-            "_codecs.encode",
-            "copyreg._reconstructor",
-            "copy_reg._reconstructor",
-            "builtins.object",
-            "__builtin__.object",
-        }
-    )
+    The unpickler in C would make its memo as long as a file claims.
+    """
+
+    # As bytes: a bytearray, too, is made as long as a file claims before it is read.
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8
+    }
+    # All in such a pickle. Their modules differ from version to version.
+    RECONSTRUCTORS = "_reconstruct", "_reconstructor", "_frombuffer"
+    NAMES = "LabelEncoder", "ndarray", "dtype", "encode", "object", *RECONSTRUCTORS
 
     def find_class(self, module, name):
-        if f"{module}.{name}" not in self.NAMES:
+        if name not in self.NAMES:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return type(name, (_Record,), {})
 

@@ -17,7 +17,7 @@ from pyimagesearch.frames import (
     FileFrames,
     Frame,
     is_address,
-    open_video,
+    open_early,
 )
 from pyimagesearch.names import name_files
 
@@ -25,7 +25,6 @@ import cv2
 import numpy as np
 
 MAX_CAMERA = 999
-PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
 SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp", "srt"}
 FIRST_FRAME_SECONDS = 10.0  # some USB cameras take that long to start
 STALL_SECONDS = 5.0  # a camera or stream without a new frame for so long is dead
@@ -38,10 +37,10 @@ def open_frames(
     """Open a camera, a stream or files; frames are read as the result is iterated.
 
     `source` is a camera index ("0"), an address with one of SCHEMES, a video, an image,
-    or a folder of them, whose files are taken in natural order (2 before 10),
-    subfolders included. A file at an http address is read like any other file. Every
-    `skip`-th frame of a video, camera or stream is yielded, and every image. If
-    `patient`, a camera or stream that died is reopened for ever.
+    or a folder of them at any depth, in natural order (2 before 10). Every `skip`-th
+    frame of a video, camera or stream is yielded, and every image. If `patient`, a
+    camera or stream that died is reopened for ever. What cannot be read is a UserError;
+    of a file, which a thread opens, it comes with `kind` or the first frame.
     """
     path = Path(source)
     if source.isdecimal() and not path.exists():
@@ -64,49 +63,39 @@ def open_frames(
         files = [path]
     else:
         raise UserError(f"{path}: no such file, folder or camera")
-    return FileFrames(name_files(files, path), skip, path.is_dir())
+    opening = None if path.is_dir() else open_early(source)
+    return FileFrames(name_files(files, path), skip, opening)
 
 
 def _open_address(address: str, skip: int, patient: bool) -> "FileFrames | LiveFrames":
-    scheme = address.partition("://")[0].lower()
+    scheme, _, rest = address.partition("://")
     shown = hide_password(address)
-    host, slash, path = shown.partition("://")[2].partition("/")
-    if scheme not in SCHEMES:
+    if scheme.lower() not in SCHEMES:
         schemes = ", ".join(sorted(SCHEMES))
         raise UserError(f"{shown}: the address must begin with one of {schemes}")
-    if not host:
+    if rest[:1] in ("", "/"):
         raise UserError(f"{shown}: the address has no host after the //")
-    host = re.sub(r":\d*$", "", host)
-    name = re.sub(r"[^\w.-]+", "-", host + slash + path).strip("-")
-    if scheme.startswith("http") and _has_end(address, shown, patient):
-        return FileFrames({name: address}, skip, is_folder=False)
+    host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
+    name = re.sub(r"[^\w.-]+", "-", host_and_path).strip("-") or scheme.lower()
+    if scheme.lower().startswith("http"):
+        opening = open_early(address, shown)
+        try:
+            video = opening.result()
+        except UserError:
+            if not patient:  # else it may be a stream that comes back
+                raise
+        else:
+            if video.has_end():
+                return FileFrames({name: address}, skip, opening)
+            video.close()
     return LiveFrames(address, name, skip, patient)
 
 
-def _has_end(address: str, shown: str, patient: bool) -> bool:
-    try:
-        with open_video(address, shown) as (container, stream):
-            has_size = container.size > 0 and container.format.name not in PLAYLISTS
-            return bool(container.duration or stream.frames or has_size)
-    except UserError:
-        if patient:  # it may be a stream that comes back
-            return False
-        raise
-
-
 def hide_password(address: str) -> str:
-    """Reduce an address to scheme, host and path, for messages and names.
-
-    A password may contain any of / # ? @ where it should not.
-    """
-    scheme, _, rest = address.partition("://")
-    authority = rest.partition("/")[0]
-    path = re.split("[?#]", rest)[0]
-    port = authority.rpartition("]")[2].partition(":")[2]  # behind an IPv6 address
-    # Rather lose the host of an odd path than show a part of an odd password.
-    if "@" in authority or (port and ("@" in path or not port.isdecimal())):
-        rest = rest.rpartition("@")[2]
-    return f"{scheme}://{re.split('[?#]', rest)[0]}"
+    """Reduce an address to scheme, host and path; to its scheme if unclear."""
+    # Passwords may contain / # ? @ where they should not.
+    hidden = r"(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*"
+    return re.sub(hidden, "", address, flags=re.DOTALL)
 
 
 def warn_of_others(folder: Path, others: list[Path]) -> None:
@@ -130,19 +119,17 @@ class LiveFrames:
     kind = "video"
 
     def __init__(self, address: int | str, name: str, skip: int, patient: bool = False):
-        self._address = address
-        self._skip = skip
-        self._patient = patient
+        self._address, self._skip, self._patient = address, skip, patient
         self.name = name
         # The time keeps the crops of two sessions apart.
-        self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._source = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         self.read = 0
         self._start = time.monotonic()
         self._capture = LatestPicture(address)
         try:
             if self._capture.wait(FIRST_FRAME_SECONDS) is None:
                 if not patient:
-                    raise UserError(explain_no_picture(address, self.name))
+                    raise UserError(_explain_no_picture(address, self.name))
                 self._reopen()
         except BaseException:
             self.close()
@@ -168,10 +155,8 @@ class LiveFrames:
             if self._capture.wait(STALL_SECONDS) is not None:
                 warn(f"{self.name} is back")
                 return
-        raise UserError(
-            f"{self.name} died after {count_of(self.read, 'frame')} and could not be "
-            "reopened"
-        )
+        read = count_of(self.read, "frame")
+        raise UserError(f"{self.name} died after {read} and could not be reopened")
 
     def close(self) -> None:
         """Stop reading and release the camera."""
@@ -179,19 +164,13 @@ class LiveFrames:
 
 
 class LatestPicture:
-    """The latest picture of a camera (by index) or stream (by address).
-
-    A thread reads it.
-    """
+    """The latest picture of a camera (by index) or stream (by address)."""
 
     def __init__(self, address: int | str):
         arguments = [address]
         if isinstance(address, str):  # which may not answer, or no longer
-            timeouts = {
-                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: int(1000 * FIRST_FRAME_SECONDS),
-                cv2.CAP_PROP_READ_TIMEOUT_MSEC: int(1000 * STALL_SECONDS),
-            }
-            options = [number for pair in timeouts.items() for number in pair]
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * FIRST_FRAME_SECONDS)]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * STALL_SECONDS)]
             arguments += [cv2.CAP_FFMPEG, options]
         self._video = cv2.VideoCapture(*arguments)
         self._image = None
@@ -234,13 +213,11 @@ class LatestPicture:
         self._video.release()
 
 
-def explain_no_picture(address: int | str, name: str) -> str:
-    """Say that a camera or stream gives no picture, and the usual reasons."""
+def _explain_no_picture(address: int | str, name: str) -> str:
     if isinstance(address, str):
         return f"{name} gives no picture: is the address right, and does it answer?"
     return (
         f"camera {address} gives no picture: is it connected, not in use by another "
         "program, and may this program use it (on macOS: Settings, Privacy, Camera)? "
-        "Other cameras are --input 1, --input 2, ...; a video file or an address works "
-        "too"
+        "Other cameras are --input 1, 2, ...; a video file or an address works too"
     )

@@ -17,51 +17,121 @@ standard.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import NamedTuple
 
+from pyimagesearch.console import percent, warn
+from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 LIMITS = 10, 5, 1  # percent of attacks that may pass at an operating point
+TRIALS_FOR_RATE = 20  # of fewer, one error is more than 5 %: a rate says too little
+SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
+BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 
 
-class Rate(NamedTuple):
-    """A share of errors among n trials."""
+@dataclass
+class Rate:
+    """A share of errors among n trials; without trials, it has no rate or interval."""
 
     errors: int
     n: int
+    rate: float | None = field(init=False)  # in [0, 1]
+    interval: tuple[float, float] | None = field(init=False)  # Wilson's, of 95 %
 
-    @property
-    def value(self) -> float:
-        """The share, in [0, 1]; nan without trials."""
-        return self.errors / self.n if self.n else math.nan
+    def __post_init__(self):
+        """Store what follows from errors and trials."""
+        self.rate = self.errors / self.n if self.n else None
+        self.interval = wilson(self.rate, self.n) if self.n else None
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval, (0, 1) without trials."""
-        if not self.n:
-            return 0.0, 1.0
-        shrink = Z * Z / self.n
-        center = (self.value + shrink / 2) / (1 + shrink)
-        spread = self.value * (1 - self.value) * shrink + shrink * shrink / 4
-        half = math.sqrt(spread) / (1 + shrink)
-        low = center - half if self.errors else 0.0
-        return low, center + half if self.errors < self.n else 1.0
+    def __str__(self):
+        """Format it as a rate, or as a count and its limit if trials are few."""
+        if self.n >= TRIALS_FOR_RATE:
+            return f"{percent(self.rate)} of {self.n}"
+        limit = f" (up to {percent(self.interval[1])})" if self.n else ""
+        return f"{self.errors} of {self.n}{limit}"
 
-    def as_dict(self) -> dict:
-        """Return it ready for JSON."""
-        return {
-            "errors": self.errors,
-            "n": self.n,
-            "rate": self.value if self.n else None,
-            "interval": list(self.interval),
-        }
+
+@dataclass
+class Presentation(Rate):
+    """A source, and the errors of its frames."""
+
+    source: str
+    label: str
+    mean_score: float
+
+
+@dataclass
+class OperatingPoint:
+    """What a threshold costs."""
+
+    threshold: float
+    instrument: str  # the worst
+    apcer: Rate  # of that instrument
+    bpcer: Rate
+
+
+@dataclass
+class Figures:
+    """All error rates of one kind of trials; None if the data do not allow a figure."""
+
+    bpcer: Rate
+    apcer: dict[str, Rate]  # by instrument
+    worst_instrument: str | None = None
+    acer: float | None = None
+    eer: float | None = None  # of the instrument where it is worst
+    eer_threshold: float | None = None
+    eer_instrument: str | None = None
+    auc: float | None = None
+    operating_points: dict[str, OperatingPoint] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """The figures at a threshold, with presentations and with crops as trials."""
+
+    threshold: float
+    presentations: Figures
+    frames: Figures
+    sources: list[Presentation]
+
+
+@dataclass
+class NonResponse:
+    """Where the detector found no face, of one class."""
+
+    presentations: Rate
+    frames: Rate
+    not_known: int  # presentations
+
+
+@dataclass
+class Measurement:
+    """All that is known of a network's errors on a dataset."""
+
+    notes: list[str] = field(default_factory=list)  # what to know first
+    classification_report: dict | None = None  # scikit-learn's
+    evaluation: Evaluation | None = None
+    evaluation_at_development_threshold: Evaluation | None = None
+    by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
+    by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
+    non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
+    not_tested: list[str] = field(default_factory=list)
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share, in [0, 1], of n trials."""
+    shrink = Z * Z / n
+    center = (share + shrink / 2) / (1 + shrink)
+    spread = share * (1 - share) * shrink + shrink * shrink / 4
+    half = math.sqrt(spread) / (1 + shrink)
+    return center - half if share > 0 else 0.0, center + half if share < 1 else 1.0
 
 
 def apcer(attack_scores: np.ndarray, threshold: float) -> Rate:
@@ -88,25 +158,20 @@ def equal_error(
     thresholds = np.concatenate([(edges[1:] + edges[:-1]) / 2, scores, [THRESHOLD]])
     passing = _share_from(attack_scores, thresholds)
     rejected = 1 - _share_from(bona_fide_scores, thresholds)
-    best = np.lexsort(
-        (
-            abs(thresholds - THRESHOLD),
-            passing + rejected,
-            np.round(abs(passing - rejected), 12),
-        )
-    )[0]
+    difference = np.round(abs(passing - rejected), 12)
+    distance = abs(thresholds - THRESHOLD)
+    best = np.lexsort((distance, passing + rejected, difference))[0]
     rate = float(passing[best] + rejected[best]) / 2
     return rate, shorten_threshold(float(thresholds[best]), scores)
 
 
-def bpcer_at_apcer(
+def threshold_at_apcer(
     attacks: Mapping[str, np.ndarray], bona_fide_scores: np.ndarray, limit: float
-) -> tuple[Rate, float] | None:
-    """Find the smallest BPCER at which at most `limit` of each kind of attack pass.
+) -> float | None:
+    """Find the threshold of the smallest BPCER at which few attacks of each kind pass.
 
-    `attacks` has the scores of each kind. Returns the BPCER and its threshold, with few
-    decimals. None if a kind has too few attacks to tell, fewer than 1 / limit, or if
-    more of them pass at any threshold.
+    `attacks` has the scores of each kind, of which at most the share `limit` may pass.
+    None if a kind has fewer than 1 / limit attacks, or if more pass at any threshold.
     """
     if min(map(len, attacks.values())) < 1 / limit - 1e-9:
         return None
@@ -123,8 +188,7 @@ def bpcer_at_apcer(
     below = max(attack_scores[attack_scores < above])
     scores = np.concatenate([attack_scores, bona_fide_scores])
     middle = max((below + above) / 2, np.nextafter(below, 1.0))  # never `below`
-    threshold = shorten_threshold(float(middle), scores)
-    return bpcer(bona_fide_scores, threshold), threshold
+    return shorten_threshold(float(middle), scores)
 
 
 def shorten_threshold(threshold: float, scores: np.ndarray) -> float:
@@ -144,101 +208,123 @@ def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 def evaluate(
     scores: np.ndarray, labels: np.ndarray, sources: np.ndarray, threshold: float
-) -> dict:
+) -> Evaluation:
     """Compute all error rates of n scored crops.
 
     Scores are probabilities of bona fide, in [0, 1]; labels are BONA_FIDE or an attack
     instrument. The threshold must be chosen without these data.
-
-    The result is ready for JSON. `presentations` and `frames` hold the same figures,
-    once with the mean score of every source and once with every crop as a trial; None
-    stands for a figure that the data do not allow. `sources` lists every source.
     """
     keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(index)
     means = np.bincount(index, weights=scores) / counts
     wrong = (scores >= threshold) != (labels == BONA_FIDE)
-    errors = np.bincount(index, weights=wrong).astype(int)
-    by_source = [
-        {
-            "source": str(sources[crop]),
-            "label": str(labels[crop]),
-            "mean_score": float(mean),
-            **Rate(int(error), int(count)).as_dict(),
-        }
-        for crop, mean, error, count in zip(first, means, errors, counts, strict=True)
-    ]
-    frames = _figures(scores, labels, threshold)
-    frames["bpcer"]["over_sources"] = _over_sources(by_source, BONA_FIDE)
-    for name, rate in frames["apcer"].items():
-        rate["over_sources"] = _over_sources(by_source, name)
-    return {
-        "threshold": threshold,
-        "presentations": _figures(means, labels[first], threshold),
-        "frames": frames,
-        "sources": by_source,
-    }
+    errors = np.bincount(index, weights=wrong)
+    names = sources[first].tolist(), labels[first].tolist()
+    rows = zip(errors.tolist(), counts.tolist(), *names, means.tolist(), strict=True)
+    presentations = [Presentation(int(error), *row) for error, *row in rows]
+    by_presentation = compute_figures(means, labels[first], threshold)
+    by_frame = compute_figures(scores, labels, threshold)
+    return Evaluation(threshold, by_presentation, by_frame, presentations)
 
 
-def _figures(scores: np.ndarray, labels: np.ndarray, threshold: float) -> dict:
+def compute_figures(
+    scores: np.ndarray, labels: np.ndarray, threshold: float
+) -> Figures:
+    """Compute the error rates of n trials, as `evaluate` does."""
+    import sklearn.metrics  # takes a second
+
     is_attack = labels != BONA_FIDE
     names = np.unique(labels[is_attack]).tolist()
     attacks = {name: scores[labels == name] for name in names}
     bona_fides = scores[~is_attack]
-    instruments = {name: apcer(own, threshold) for name, own in attacks.items()}
-    rejected = bpcer(bona_fides, threshold)
-    figures = {
-        "bpcer": rejected.as_dict(),
-        "apcer": {name: rate.as_dict() for name, rate in instruments.items()},
-        "worst_instrument": None,
-        "acer": None,
-        "eer": None,
-        "eer_threshold": None,
-        "eer_instrument": None,
-        "auc": None,
-        **{f"bpcer_at_apcer_{percent}": None for percent in LIMITS},
-        "operating_points": {},
-    }
-    if instruments:
-        figures["worst_instrument"] = worst = _worst(instruments)
-    if not instruments or not len(bona_fides):
+    passing = {name: apcer(own, threshold) for name, own in attacks.items()}
+    figures = Figures(bpcer(bona_fides, threshold), passing)
+    if attacks:
+        figures.worst_instrument = _worst(passing)
+    if not attacks or not len(bona_fides):
         return figures
-    figures["acer"] = (instruments[worst].value + rejected.value) / 2
+    worst = passing[figures.worst_instrument]
+    figures.acer = (worst.rate + figures.bpcer.rate) / 2
     equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
-    kind = max(equal, key=lambda name: equal[name][0])
-    figures["eer"], at_eer = equal[kind]
-    figures["eer_threshold"], figures["eer_instrument"] = at_eer, kind
-    # Rounding may take it beyond 1.
-    figures["auc"] = min(1.0, float(roc_auc_score(~is_attack, scores)))
-    points = {"chosen beforehand": threshold, "equal error": at_eer}
-    for percent in LIMITS:
-        if found := bpcer_at_apcer(attacks, bona_fides, percent / 100):
-            rate, at = found
-            key = f"bpcer_at_apcer_{percent}"
-            figures[key] = rate.as_dict() | {"threshold": at}
-            points[f"APCER at most {percent} %"] = at
+    figures.eer_instrument = max(equal, key=lambda name: equal[name][0])
+    figures.eer, figures.eer_threshold = equal[figures.eer_instrument]
+    auc = float(sklearn.metrics.roc_auc_score(~is_attack, scores))
+    figures.auc = min(1.0, auc)  # rounding may take it beyond 1
+    points = {"chosen beforehand": threshold, "equal error": figures.eer_threshold}
+    for limit in LIMITS:
+        at = threshold_at_apcer(attacks, bona_fides, limit / 100)
+        if at is not None:
+            points[f"APCER at most {limit} %"] = at
     for point, at in points.items():
         passing = {name: apcer(own, at) for name, own in attacks.items()}
         worst = _worst(passing)
-        figures["operating_points"][point] = {
-            "threshold": at,
-            "instrument": worst,
-            "apcer": passing[worst].as_dict(),
-            "bpcer": bpcer(bona_fides, at).as_dict(),
-        }
+        costs = passing[worst], bpcer(bona_fides, at)
+        figures.operating_points[point] = OperatingPoint(at, worst, *costs)
     return figures
 
 
 def _worst(instruments: dict[str, Rate]) -> str:
-    return max(instruments, key=lambda name: instruments[name].value)
+    return max(instruments, key=lambda name: instruments[name].rate)
 
 
-def _over_sources(by_source: list[dict], label: str) -> dict:
-    own = [source for source in by_source if source["label"] == label]
-    rates = [source["rate"] for source in own]
-    return {
-        "n": len(own),
-        "mean": float(np.mean(rates)) if own else None,
-        "worst": own[int(np.argmax(rates))]["source"] if own else None,
-    }
+def measure(
+    probabilities: np.ndarray, classes: list[str], dataset: Dataset, threshold=None
+) -> tuple[Measurement, np.ndarray | None]:
+    """Compute all figures of n crops from their probabilities, (n, classes).
+
+    `threshold`, that of the training, is used beside THRESHOLD. Returns the figures,
+    and the probability of bona fide of each crop, (n,); None without a class for it.
+    """
+    from sklearn.metrics import classification_report
+
+    truth, measurement = dataset.labels, Measurement()
+    if set(truth) <= set(classes):
+        predicted = np.array(classes)[probabilities.argmax(axis=1)]
+        measurement.classification_report = classification_report(
+            truth, predicted, labels=classes, zero_division=0, output_dict=True
+        )
+    if BONA_FIDE not in classes:
+        warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
+        return measurement, None
+    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
+    measurement.evaluation = evaluate(scores, truth, dataset.sources, THRESHOLD)
+    if threshold not in (None, THRESHOLD):
+        at_own = evaluate(scores, truth, dataset.sources, threshold)
+        measurement.evaluation_at_development_threshold = at_own
+    wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
+    bands = np.searchsorted(SIZES, dataset.sizes, side="right")
+    rates = count_errors(wrong, truth, bands)
+    measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
+    persons = dataset.persons
+    measurement.by_person = count_errors(wrong, truth, persons)
+    measurement.non_response = count_non_responses(dataset)
+    return measurement, scores
+
+
+def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
+    """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
+    keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
+    trials = Counter(keys)
+    errors = Counter(key for key, bad in zip(keys, wrong, strict=True) if bad)
+    rates = {}
+    for group, label in sorted(trials):
+        rate = Rate(errors[group, label], trials[group, label])
+        rates.setdefault(group, {})[label] = rate
+    return rates
+
+
+def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
+    """Count by class the presentations, and the frames, in which no face was found."""
+    found = {}
+    for key in sorted(set(sources_of(dataset)) | dataset.searches.keys()):
+        found.setdefault(key[0], []).append(dataset.searches.get(key))
+    counts = {}
+    for label, searches in found.items():
+        known = [search for search in searches if search]
+        silent = sum(search.faceless == search.searched for search in known)
+        faceless = sum(search.faceless for search in known)
+        searched = sum(search.searched for search in known)
+        rates = Rate(silent, len(known)), Rate(faceless, searched)
+        counts[label] = NonResponse(*rates, len(searches) - len(known))
+    return counts

@@ -1,8 +1,7 @@
-"""liveness.model and its ONNX twin: save, load, verify and run them.
+"""liveness.model and its ONNX twin: save, load and run them.
 
-`liveness.model` is Keras' `.keras` archive under the tutorial's name; the HDF5 files of
-the original tutorial are read too. Only the weights are read from either, into a
-network that `LivenessNet.build` makes.
+`liveness.model` is Keras' `.keras` archive under the tutorial's name; the tutorial's
+HDF5 files are read too. Only weights are read, into a network from `LivenessNet.build`.
 """
 
 import hashlib
@@ -28,11 +27,9 @@ ZIP_SIGNATURE = b"PK"  # .keras, Keras 3
 HDF5_SIGNATURE = b"\x89HDF"  # .h5, Keras 2
 ONNX_SIGNATURE = b"\x08"  # tag of the first field, the format's version
 ONNX_TOLERANCE = 1e-4  # in probability, between Keras and OpenCV; 3e-7 was measured
-KERAS_WEIGHTS = "model.weights.h5"  # their name in a .keras archive
 SIZE_LIMIT = 1 << 28  # bytes; a LivenessNet takes 1.8 million
 SHAPE_LIMIT = 512  # pixels, or classes
-GROUPS_LIMIT = 1000  # in an HDF5 file; a LivenessNet has 50
-BATCH_SIZE = 256  # crops that are classified at once
+BATCH_SIZE = 256  # crops that are classified at once, here and in training
 
 
 class Network(NamedTuple):
@@ -47,7 +44,7 @@ class Network(NamedTuple):
 
 
 def save_model(model, path: Path) -> str:
-    """Save a Keras model as a `.keras` archive of any name; return its SHA-256."""
+    """Save a Keras model under any name; return the file's SHA-256."""
     with atomic_write(path, ".keras") as temporary:
         model.save(temporary)
         return sha256_of(temporary)
@@ -56,18 +53,18 @@ def save_model(model, path: Path) -> str:
 def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     """Write a Keras model as ONNX, for OpenCV to run without TensorFlow.
 
-    Returns the file's SHA-256. If OpenCV computes other probabilities from some crops,
-    (n, h, w, 3) uint8, nothing is written and that is a UserError.
+    Returns the file's SHA-256. If OpenCV computes other probabilities from the first
+    crops, (n, h, w, 3) uint8, nothing is written and that is a UserError.
     """
-    inputs = scale(crops)
-    expected = model.predict(inputs, batch_size=256, verbose=0)
+    inputs = scale(crops[:BATCH_SIZE])
+    expected = as_network(model).predict(inputs)
     with atomic_write(path, ".onnx") as temporary:
         with warnings.catch_warnings():  # Keras asks NumPy for its `object`
             warnings.simplefilter("ignore", FutureWarning)
             model.export(temporary, format="onnx", verbose=False)
         sha256 = sha256_of(temporary)
-        exported = load_network(temporary, sha256)
-        difference = np.abs(exported.predict(inputs) - expected).max()
+        found = load_network(temporary, sha256).predict(inputs)
+        difference = np.abs(found - expected).max()
         if not difference <= ONNX_TOLERANCE:
             raise UserError(
                 f"{path}: not written, as OpenCV's results differ by {difference:.1g}"
@@ -90,19 +87,24 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
     if signature.startswith(ZIP_SIGNATURE) or signature == HDF5_SIGNATURE:
-        return _check(path, as_network(_load_livenessnet(path)))
-    if is_onnx(path):
-        return _load_onnx(path, onnx_sha256)
-    if signature.startswith(b"\x80"):
+        network = as_network(_load_livenessnet(path))
+    elif signature.startswith(ONNX_SIGNATURE):
+        network = _load_onnx(path, onnx_sha256)
+    elif signature.startswith(b"\x80"):
         raise UserError(f"{path}: a pickle; are --model and --le swapped?")
-    raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
+    else:
+        raise UserError(f"{path}: neither a .keras archive nor an HDF5 or ONNX model")
+    if network.classes < 2:
+        raise UserError(f"{path}: it has one output, not one for each class")
+    return network
 
 
 def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
     """Load a network and its labels; those of another training are a UserError."""
     labels = load_labels(le)
     network = load_network(model, labels.onnx_sha256)
-    if labels.model_sha256 not in (None, sha256_of(model)) and not is_onnx(model):
+    known = labels.model_sha256, labels.onnx_sha256
+    if labels.model_sha256 and sha256_of(model) not in known:
         raise UserError(
             f"{model} and {le} are of different trainings; use two files of one"
         )
@@ -114,17 +116,8 @@ def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
     return network, labels
 
 
-def is_onnx(path: Path) -> bool:
-    """Return whether a model is an ONNX file, by its first byte."""
-    with path.open("rb") as file:
-        return file.read(1) == ONNX_SIGNATURE
-
-
 def as_network(model) -> Network:
-    """Compile a Keras model once for any number of faces.
-
-    `model.predict` takes 30 times as long for one face.
-    """
+    """Compile a Keras model; its own `predict` takes 30 times as long for one face."""
     from pyimagesearch.backend import tf
 
     _, height, width, _ = model.input_shape
@@ -140,10 +133,16 @@ def as_network(model) -> Network:
     return Network(predict, height, width, model.output_shape[1])
 
 
-def classify(predict: Callable[[np.ndarray], np.ndarray], crops: np.ndarray):
-    """Return (n, classes) float32 probabilities of (n, h, w, 3) uint8 crops."""
-    starts = range(0, len(crops), BATCH_SIZE)
-    rows = [predict(scale(crops[start : start + BATCH_SIZE])) for start in starts]
+def classify(predict: Callable, crops: np.ndarray, indices: np.ndarray | None = None):
+    """Return (m, classes) float32 probabilities of (n, h, w, 3) uint8 crops.
+
+    These are all crops, or those of the indices, (m,) int. Of none, it is (0, 0).
+    """
+    if indices is None:
+        indices = np.arange(len(crops))
+    starts = range(0, len(indices), BATCH_SIZE)
+    parts = [indices[start : start + BATCH_SIZE] for start in starts]
+    rows = [predict(scale(crops[part])) for part in parts]
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 
@@ -164,35 +163,23 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
                 # OpenCV gives (n, 1, classes), and the net's own memory.
                 return net.forward().reshape(len(batch), -1).copy()
 
-        probabilities = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
+        rows = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
     except (cv2.error, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
             f"{path}: not an ONNX model of {HEIGHT}x{WIDTH} images that OpenCV can "
             f"read: {reason}"
         ) from None
-    return _check(path, Network(predict, HEIGHT, WIDTH, probabilities.shape[1]))
-
-
-def _check(path: Path, network: Network) -> Network:
-    if not network.classes or network.classes < 2:
-        raise UserError(
-            f"{path}: it has {network.classes} output, not one for each class"
-        )
-    return network
+    return Network(predict, HEIGHT, WIDTH, rows.shape[1])
 
 
 def _load_livenessnet(path: Path):
-    """Read the weights of a LivenessNet; of everything else, only its shape.
-
-    Keras can rebuild a network from a file's description, and malicious files have made
-    it run code, in safe mode too.
-    """
+    # Of the description only the shape is read: malicious files have made Keras run
+    # code, in safe mode too.
     from pyimagesearch.livenessnet import LivenessNet
 
     try:
         config, weights, name = _read_keras_file(path)
-        _check_hdf5(weights)
         config = json.loads(config)["config"]
         layers = config["layers"] if isinstance(config, dict) else config
         model = LivenessNet.build(*_read_shape([layer["config"] for layer in layers]))
@@ -203,13 +190,11 @@ def _load_livenessnet(path: Path):
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder, name)
             copy.write_bytes(weights)
-            model.load_weights(copy)
+            model.load_weights(copy)  # reads nothing from other files
         return model
     except Exception as error:  # a damaged file can raise anything
-        reason = (str(error) or repr(error)).strip().splitlines()[0]
-        raise UserError(
-            f"{path}: not a LivenessNet that can be read: {reason}"
-        ) from None
+        why = (str(error) or repr(error)).strip().splitlines()[0]
+        raise UserError(f"{path}: not a LivenessNet that can be read: {why}") from None
 
 
 def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
@@ -218,46 +203,25 @@ def _read_keras_file(path: Path) -> tuple[bytes, bytes, str]:
 
     if path.stat().st_size > SIZE_LIMIT:
         raise ValueError("too large")
-    content = path.read_bytes()
-    if content.startswith(HDF5_SIGNATURE):  # Keras 2 keeps all in one file
-        with h5py.File(io.BytesIO(content)) as file:
-            return file.attrs["model_config"], content, "model.h5"
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = [archive.getinfo(name) for name in ("config.json", KERAS_WEIGHTS)]
-        if any(member.file_size > SIZE_LIMIT for member in members):
-            raise ValueError("too large")
-        config, weights = (archive.read(member) for member in members)
-        return config, weights, KERAS_WEIGHTS
+    config, content, name = b"", path.read_bytes(), "model.h5"
+    if content.startswith(ZIP_SIGNATURE):
+        name = "model.weights.h5"
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = [archive.getinfo(member) for member in ("config.json", name)]
+            if any(member.file_size > SIZE_LIMIT for member in members):
+                raise ValueError("too large")
+            config, content = (archive.read(member) for member in members)
 
-
-def _check_hdf5(content: bytes) -> None:
-    """Raise a ValueError unless the file itself holds all of its arrays.
-
-    HDF5 can take arrays from other files, and unpack them to any size.
-    """
-    import h5py
+    def check(name, item):  # Keras unpacks up to 4 GB
+        if isinstance(item, h5py.Dataset) and item.nbytes > len(content):
+            raise ValueError(f"{name} claims to be larger than the file")
 
     with h5py.File(io.BytesIO(content)) as file:
-        found, waiting = 0, [file]
-        while waiting:
-            group = waiting.pop()
-            found += 1
-            if found > GROUPS_LIMIT:
-                raise ValueError("too many groups")
-            for name in group:
-                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{name} is a link")
-                item = group[name]
-                if isinstance(item, h5py.Group):
-                    waiting.append(item)
-                elif item.external or item.is_virtual:
-                    raise ValueError(f"{name} is in another file")
-                elif item.nbytes > len(content):
-                    raise ValueError(f"{name} claims to be larger than the file")
+        file.visititems(check)
+        return config or file.attrs["model_config"], content, name
 
 
 def _read_shape(configs: list[dict]) -> tuple[int, int, int, int]:
-    """Read (width, height, depth, classes) from the layers' descriptions."""
     shapes = [c.get("batch_input_shape") or c.get("batch_shape") for c in configs]
     _, height, width, depth = next(shape for shape in shapes if shape)
     classes = [c["units"] for c in configs if "units" in c][-1]

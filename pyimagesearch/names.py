@@ -22,7 +22,7 @@ BONA_FIDE_WORDS = {"real", "live", "bonafide", "bona-fide", "bona_fide", "bona f
 BONA_FIDE_WORDS |= {"genuine", "client"}  # other names for it
 ATTACK_WORDS = {"fake", "spoof", "attack", "print", "replay", "mask", "photo", "video"}
 UNSURE = "unsure"  # a label between two thresholds; a folder of crops yet to be sorted
-CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$")
+CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$", re.DOTALL)
 # Files of one name are told apart by their kind: anna-mov.
 KIND = re.compile(
     rf"-({'|'.join(sorted(s[1:] for s in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"

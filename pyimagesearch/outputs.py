@@ -7,13 +7,13 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
 from pyimagesearch.console import UserError
-from pyimagesearch.encoder import FORMATS, Output, video_file
+from pyimagesearch.encoder import SUFFIXES, Output, video_file
 from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
 from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
 from pyimagesearch.names import BONA_FIDE, UNSURE
@@ -34,39 +34,35 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def open_output(path: Path, kind: str) -> AbstractContextManager[Output]:
-    """Open a file or folder that frames are written to.
+    """Open a file or folder that frames are written to, each file whole or not at all.
 
-    `kind` is that of the input: "image", "video", or "folder" for many of both. The
-    suffix of a file chooses its format. Files are put in place whole.
+    `kind` is that of the input: "image", "video", or "folder" for many of both.
     """
     if kind == "folder":
         if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise UserError(
-                f"--output {path}: the output of a folder is a folder; name one "
-                f"without {path.suffix}"
+            reason = (
+                f"the output of a folder is a folder; name one without {path.suffix}"
             )
+            raise UserError(f"--output {path}: {reason}")
         path.mkdir(parents=True, exist_ok=True)
         return folder(path)
     check_writable(path)
-    suffixes = IMAGE_SUFFIXES if kind == "image" else set(FORMATS)
+    suffixes = IMAGE_SUFFIXES if kind == "image" else SUFFIXES
     if path.suffix.lower() not in suffixes:
         raise UserError(
             f"--output {path}: the output is one {kind}, so the name must end in one "
             f"of {' '.join(sorted(suffixes))}"
         )
-    return image_file(path) if kind == "image" else video_file(path)
+    if kind == "video":
+        return video_file(path)
+    return nullcontext(lambda frame: write_image(path, frame))
 
 
-@contextmanager
-def image_file(path: Path) -> Iterator[Output]:
-    """Yield an output that writes an image."""
-
-    def write(frame: Frame) -> bool:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
-        return True
-
-    yield write
+def write_image(path: Path, frame: Frame) -> bool:
+    """Write a frame as an image; an Output once the path is given."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(cv2.imencode(path.suffix, frame.image)[1])
+    return True
 
 
 @contextmanager
@@ -77,32 +73,28 @@ def folder(path: Path) -> Iterator[Output]:
 
         def write_to_its_file(frame: Frame) -> bool:
             nonlocal source, write
+            place = path / f"{frame.source}.mp4"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if frame.still:
+                return write_image(path / f"{frame.source}.png", frame)
             if frame.source != source:
-                stack.close()  # the file of the previous source
+                stack.close()  # the video of the previous source
                 source = frame.source
-                if frame.still:
-                    file = image_file(path / f"{source}.png")
-                else:
-                    file = video_file(path / f"{source}.mp4")
-                write = stack.enter_context(file)
+                write = stack.enter_context(video_file(place))
             return write(frame)
 
         yield write_to_its_file
 
 
 class FaceLog:
-    """A .csv or .jsonl file with a line for each face; `tail -f` can follow it.
-
-    Lines are appended whole. A file with other columns is a UserError.
-    """
+    """A .csv or .jsonl file that grows by whole lines; `tail -f` can follow it."""
 
     def __init__(self, path: Path, classes: list[str]):
         if path.suffix not in (".csv", ".jsonl"):
             raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
         self._columns = ["source", "frame", "time", "track"]
         self._columns += ["left", "top", "right", "bottom", "confidence"]
-        self._columns += [f"p_{name}" for name in classes]
-        self._columns += ["score", "decision"]
+        self._columns += [*(f"p_{name}" for name in classes), "score", "decision"]
         self._is_csv = path.suffix == ".csv"
         check_writable(path)
         self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
@@ -112,8 +104,8 @@ class FaceLog:
         *box, confidence = prediction.box
         shares = (confidence, *prediction.probabilities, prediction.score)
         numbers = [round(float(share), 6) for share in shares]
-        start = [frame.source, frame.number, round(frame.time, 3), prediction.track]
-        values = [*start, *box, *numbers, prediction.label]
+        values = [frame.source, frame.number, round(frame.time, 3), prediction.track]
+        values += [*box, *numbers, prediction.label]
         if self._is_csv:
             self._lines.add(to_csv(values))
         else:
@@ -134,16 +126,13 @@ def has_display() -> bool:
         return True
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
-    # An OpenCV without windows raises an error, which `window` explains.
-    code = "import contextlib, cv2\nwith contextlib.suppress(cv2.error):\n"
-    code += "    cv2.namedWindow('test')\n    cv2.destroyAllWindows()"
+    command = [sys.executable, "-c", "import cv2; cv2.namedWindow('test')"]
     try:
-        trial = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, timeout=DISPLAY_SECONDS
-        )
+        trial = subprocess.run(command, capture_output=True, timeout=DISPLAY_SECONDS)
     except subprocess.TimeoutExpired:
         return False
-    return trial.returncode == 0
+    # An OpenCV without windows does not abort but raises, which `window` explains.
+    return trial.returncode >= 0
 
 
 @contextmanager
@@ -152,10 +141,10 @@ def window(
 ) -> Iterator[Output]:
     """Open a window and yield an output that shows frames in it.
 
-    The output returns False once q or Esc was pressed or the window was closed; a
-    single image stays until then. A photograph of a folder stays a while, or until
-    another key is pressed. The codes of other keys are passed to the collector, whose
-    caption stands below the picture. If `paced`, frames are shown at their times.
+    It returns False once q or Esc was pressed or the window was closed; a single image
+    stays until then, a photograph of a folder for a while or until another key. Other
+    keys go to the collector, whose caption stands below the picture. If `paced`, frames
+    are shown at their times.
     """
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
@@ -175,10 +164,8 @@ def window(
         if frame.still:
             end = now + PHOTO_SECONDS
         while True:
-            if collector:
-                cv2.imshow(TITLE, with_caption(picture, collector.caption()))
-            else:
-                cv2.imshow(TITLE, picture)
+            caption = collector.caption() if collector else []
+            cv2.imshow(TITLE, with_caption(picture, caption) if caption else picture)
             left = round(1000 * (end - time.monotonic()))
             key = cv2.waitKey(50 if frame.still else max(1, min(left, 50)))
             if key & 0xFF in (ord("q"), ord("Q"), 27) or not is_window_open():

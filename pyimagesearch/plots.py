@@ -8,8 +8,8 @@ from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.files import atomic_write
 from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
+from pyimagesearch.metrics import TRIALS_FOR_RATE, Evaluation, Measurement, Rate
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.report import ENOUGH
 
 import numpy as np
 from matplotlib import style
@@ -32,26 +32,24 @@ def plot_report(
     histories: list[dict[str, list[float]]],
     scores: np.ndarray | None,
     dataset: Dataset,
-    report: dict,
+    measurement: Measurement,
 ) -> bytes:
     """Draw training curves, scores, errors and the hardest presentations into one PNG.
 
     `histories` come from `train_network` and may be empty. `scores`, (n,), are the
-    probabilities of bona fide of the dataset's crops, and `report` holds their figures;
+    probabilities of bona fide of the dataset's crops, of which `measurement` says more;
     None draws the curves only. Returns the PNG, which is 1200 pixels wide.
     """
     panels, heights = [], []
     if histories:
         panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
-        evaluation = report["evaluation"]
+        evaluation = measurement.evaluation
         panels.append(lambda axes: plot_scores(axes, scores, dataset.labels))
-        if evaluation["frames"]["auc"] is not None:
-            panels.append(
-                lambda axes: plot_det(axes, scores, dataset.labels, evaluation)
-            )
-        panels.append(lambda axes: plot_sizes(axes, report["by_size"]))
-        heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation["sources"])))
+        if evaluation.frames.auc is not None:
+            panels.append(lambda axes: plot_det(axes, evaluation))
+        panels.append(lambda axes: plot_sizes(axes, measurement.by_size))
+        heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation.sources)))
     layout = LAYOUTS[len(panels)]
     heights.insert(0, 4.5 * len(layout))
     with style.context("ggplot"):
@@ -134,38 +132,33 @@ def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
     axes.legend(loc="best")
 
 
-def plot_det(
-    axes: Axes, scores: np.ndarray, labels: np.ndarray, evaluation: dict
-) -> None:
-    """Plot DET curves of each kind of attack, on normal-deviate axes.
+def plot_det(axes: Axes, evaluation: Evaluation) -> None:
+    """Plot DET curves of presentations by kind of attack, on normal-deviate axes.
 
-    The curves are those of presentations and, dotted, of crops, whose `scores` and
-    `labels` are (n,). A cross shows the threshold of the evaluation, with intervals.
+    A dot shows the threshold of the evaluation, with intervals.
     """
-    means = np.array([source["mean_score"] for source in evaluation["sources"]])
-    names = np.array([source["label"] for source in evaluation["sources"]])
+    scores = np.array([source.mean_score for source in evaluation.sources])
+    labels = np.array([source.label for source in evaluation.sources])
     for label, color in color_classes(labels).items():
         if label == BONA_FIDE:
             continue
-        for values, classes, dots in ((means, names, "-"), (scores, labels, ":")):
-            own = np.isin(classes, [label, BONA_FIDE])
-            passing, rejected, _ = det_curve(classes[own] == BONA_FIDE, values[own])
-            # Both ends, which scikit-learn leaves out where classes do not overlap.
-            passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
-            rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
-            look = {"color": color, "linestyle": dots, "drawstyle": "steps-post"}
-            look["label"] = as_text(label) if dots == "-" else None
-            DetCurveDisplay(**rates).plot(axes, **look)
-    figures = evaluation["presentations"]
-    rates = figures["apcer"][figures["worst_instrument"]], figures["bpcer"]
-    values = [norm.ppf(_on_axes([r["rate"], *r["interval"]])) for r in rates]
+        own = np.isin(labels, [label, BONA_FIDE])
+        passing, rejected, _ = det_curve(labels[own] == BONA_FIDE, scores[own])
+        # Both ends, which scikit-learn leaves out where classes do not overlap.
+        passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
+        rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
+        look = {"color": color, "drawstyle": "steps-post", "label": as_text(label)}
+        DetCurveDisplay(**rates).plot(axes, **look)
+    figures = evaluation.presentations
+    rates = figures.apcer[figures.worst_instrument], figures.bpcer
+    values = [norm.ppf(_on_axes([own.rate, *own.interval])) for own in rates]
     (x, left, right), (y, bottom, top) = values
     bars = {"xerr": [[x - left], [right - x]], "yerr": [[y - bottom], [top - y]]}
-    name = f"threshold {evaluation['threshold']:g}, 95 %"
+    name = f"threshold {evaluation.threshold:g}, 95 %"
     axes.errorbar(x, y, **bars, fmt="o", color="black", capsize=4, label=name)
     edge = norm.ppf(LEAST_RATE)
     axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
-    axes.set_title("DET of presentations (dotted: of frames): the lower left is best")
+    axes.set_title("DET of presentations: the lower left is best")
     axes.set_xlabel("attacks that pass (APCER)")
     axes.set_ylabel("real faces that are rejected (BPCER)")
     axes.legend(loc="upper right", fontsize=8)
@@ -175,21 +168,21 @@ def _on_axes(rates) -> np.ndarray:
     return np.clip(rates, LEAST_RATE, 1 - LEAST_RATE)
 
 
-def plot_sizes(axes: Axes, by_size: dict[str, dict]) -> None:
+def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
     """Plot error rates of crops, with intervals, by size of the face and by class."""
     colors = color_classes(
         np.array(sorted({n for own in by_size.values() for n in own}))
     )
     width = 0.8 / len(colors)
-    for place, (label, color) in enumerate(colors.items()):
+    for rank, (label, color) in enumerate(colors.items()):
         for band, own in enumerate(by_size.values()):
             if not (rate := own.get(label)):
                 continue
-            x = band + (place - (len(colors) - 1) / 2) * width
-            top, text = 0, f" {rate['errors']} of {rate['n']}"
-            if rate["n"] >= ENOUGH:
-                value, text = 100 * rate["rate"], f" {rate['n']}"
-                low, top = (100 * limit for limit in rate["interval"])
+            x = band + (rank - (len(colors) - 1) / 2) * width
+            top, text = 0, f" {rate.errors} of {rate.n}"
+            if rate.n >= TRIALS_FOR_RATE:
+                value, text = 100 * rate.rate, f" {rate.n}"
+                low, top = (100 * limit for limit in rate.interval)
                 axes.bar(x, value, width, color=color, alpha=0.6)
                 bars = [[max(0, value - low)], [max(0, top - value)]]
                 axes.errorbar(x, value, bars, color="black", capsize=3)

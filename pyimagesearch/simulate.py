@@ -1,8 +1,7 @@
 """Simulated recaptures: a real crop as a camera sees it on a screen or on paper.
 
-The steps come in the order in which they happen: a picture is sent and shown, the room
-adds its light, and a camera takes a picture of that. Light is linear, 1 is what the
-camera shows as white. Each (low, high) is a range that is drawn from evenly.
+A picture is sent and shown, the room adds its light, and a camera takes a picture of
+that. Light is linear; 1 is the camera's white. Of (low, high), values are drawn evenly.
 """
 
 import math
@@ -23,9 +22,7 @@ MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB, and about a minute
 # a network that learns recaptures to the end takes some true attacks for real.
 SIMULATED = 0.5
 
-# Of a crop's longer side, in pixels: four times the network's input, so that a raster
-# is sampled there. Larger takes longer, and looks the same once it is shrunk.
-SIDE = 128
+SIDE = 128  # pixels, of a crop: a larger one looks the same once it is shrunk
 SENT = 0.4, 1.0  # of this size: videos are smaller when they are sent
 QUALITY = 40, 96  # of JPEG: from messengers to cameras
 DEFOCUS = 0.3, 1.6  # pixels: what is flat and near is seldom in focus
@@ -58,10 +55,7 @@ Surface = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def on_screen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a crop, (h, w, 3) uint8 BGR of any size, played on a phone or monitor.
-
-    Returns the camera's picture: the same, but for the size.
-    """
+    """Simulate a crop, (h, w, 3) uint8 BGR of any size, played on a screen."""
     white = [rng.uniform(*DISPLAY_BLUE), 1, rng.uniform(*DISPLAY_RED)]
     light = _show(_send(crop, rng), rng.uniform(*DISPLAY_GAMMA), 0, white)
     light = _expose(light, DISPLAY_MEAN, rng)
@@ -74,7 +68,7 @@ def on_screen(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def on_paper(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a crop printed on paper; otherwise as `on_screen`."""
+    """Simulate a crop printed on paper."""
     picture = _send(crop, rng)
     grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)[:, :, None].repeat(3, axis=2)
     gamut = rng.uniform(*GAMUT)
@@ -113,51 +107,44 @@ def surfaces_of(labels: Iterable[str]) -> list[Surface]:
 
 
 def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
-    """Simulate recaptures of a dataset's real crops, on the surfaces of its attacks.
-
-    They are made of the crops as they were gathered, and shrunk.
-    """
+    """Add recaptures of a dataset's real crops, as they were gathered, to its pool."""
     surfaces = surfaces_of(dataset.classes)
     if not surfaces:
         return dataset
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
+    n, height, width, _ = dataset.crops.shape
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
-    made = count_of(len(real) * count, "recapture")
-    info(f"simulating {made} of the real faces, to be learnt as attacks...")
-    height, width = dataset.crops.shape[1:3]
-    recaptures = np.empty((len(real), count, height, width, 3), np.uint8)
+    total = len(real) * count
+    info(f"simulating {count_of(total, 'recapture')} of the real faces...")
+    pool = np.empty((n + total, height, width, 3), np.uint8)
+    pool[:n] = dataset.crops
+    dataset = dataset._replace(pool=pool)
     for row, crop in enumerate(real):  # threads were no faster
         image = read_image(dataset.paths[crop])
         if image is None:  # deleted meanwhile
             image = dataset.crops[crop]
         views = recapture(image, surfaces, count, [seed, crop])
-        recaptures[row] = [shrink(view, width, height) for view in views]
-    return dataset._replace(recaptures=recaptures)
+        views = [shrink(view, width, height) for view in views]
+        dataset.recaptures[row * count : (row + 1) * count] = views
+    return dataset
 
 
 def draw_recaptures(
-    rng: np.random.Generator,
-    dataset: Dataset,
-    train: np.ndarray,
-    shares: np.ndarray,
-    order: np.ndarray,
-    drawn: np.ndarray,
+    rng: np.random.Generator, dataset: Dataset, train, shares, order, drawn
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
 
-    `order` are the crops, `drawn` their classes, (steps, size) int; `shares`, (m,), are
-    those of `training.draw_order`. In the first half of the steps a share, SIMULATED,
-    is replaced of each kind of attack that can be simulated. If there are no attacks,
-    the share is of the real crops, in all steps.
-
-    Returns both anew. In the order, recaptures are counted from the end: -1, -2, ...
+    `order` are places in the dataset's pool, `drawn` their classes, (steps, size) int;
+    `shares`, (m,), are those of `training.draw_order`. In the first half of the steps a
+    share, SIMULATED, is replaced of each kind of attack that can be simulated. If there
+    are no attacks, the share is of the real crops, in all steps. Returns both anew.
     """
     is_real = dataset.labels[train] == BONA_FIDE
-    rows = np.flatnonzero(dataset.labels == BONA_FIDE).searchsorted(train[is_real])
+    real = np.flatnonzero(dataset.labels == BONA_FIDE)
+    rows = real.searchsorted(train[is_real])
     odds = shares[is_real] / shares[is_real].sum()
-    surfaces, count = surfaces_of(dataset.classes), dataset.recaptures.shape[1]
-    is_alone = is_real.all()
-    new_order, new_drawn = order.copy(), drawn.copy()
+    surfaces, count = surfaces_of(dataset.classes), len(dataset.recaptures) // len(real)
+    new_order, new_drawn, is_alone = order.copy(), drawn.copy(), is_real.all()
     for number, name in enumerate(dataset.classes):
         own = surfaces_of([name])
         views = [i for i in range(count) if surfaces[i % len(surfaces)] in own]
@@ -168,17 +155,15 @@ def draw_recaptures(
                 replaced[len(order) // 2 :] = False
             n = replaced.sum()
             chosen = count * rng.choice(rows, n, p=odds) + rng.choice(views, n)
-            new_order[replaced], new_drawn[replaced] = -1 - chosen, number
+            new_order[replaced] = len(dataset.labels) + chosen
+            new_drawn[replaced] = number
     return new_order, new_drawn
 
 
 def recapture(
     crop: np.ndarray, surfaces: Sequence[Surface], count: int, seed: Sequence[int]
 ) -> list[np.ndarray]:
-    """Simulate `count` recaptures of a crop, on each of the surfaces in turn.
-
-    The same seed, which may be several numbers, gives the same.
-    """
+    """Simulate `count` recaptures of a crop, on each of the surfaces in turn."""
     rng = np.random.default_rng(seed)
     return [surfaces[number % len(surfaces)](crop, rng) for number in range(count)]
 
@@ -215,10 +200,7 @@ def _expose(light: np.ndarray, mean: tuple, rng: np.random.Generator) -> np.ndar
 
 
 def _add_raster(light, pitch, contrast, angles, phases, rng) -> None:
-    """Modulate light by a raster as the camera's pixels sample it.
-
-    Finer than two pixels, it is seen as coarser: this is moire.
-    """
+    """Modulate light by a raster; one finer than two pixels is seen as moire."""
     size = max(light.shape[:2]) * _draw_log(rng, *pitch) * 2 * math.pi
     contrast, turn = rng.uniform(*contrast), rng.uniform(0, math.pi)
     bend = _ramp(light, rng.uniform(0, 2 * math.pi)) * rng.uniform(-BEND, BEND) + 1
@@ -229,7 +211,7 @@ def _add_raster(light, pitch, contrast, angles, phases, rng) -> None:
 
 
 def _ramp(light: np.ndarray, angle: float) -> np.ndarray:
-    """Return places along this direction, (h, w) float32; a side is 1 long."""
+    """Return places along a direction, (h, w) float32; a side is 1 long."""
     height, width = light.shape[:2]
     y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
     x = np.linspace(-0.5, 0.5, width, dtype=np.float32)

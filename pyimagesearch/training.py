@@ -1,7 +1,6 @@
 """What a network learns from, and how: batches, augmentation, precise batch norm.
 
-The ranges of the augmentation are the tutorial's, and so are the warps: those of Keras'
-ImageDataGenerator.
+The augmentation is the tutorial's: the same ranges, and ImageDataGenerator's warps.
 """
 
 import math
@@ -14,6 +13,7 @@ from functools import partial
 from pyimagesearch.backend import keras, tf
 from pyimagesearch.console import interrupt_as_event
 from pyimagesearch.dataset import Dataset
+from pyimagesearch.models import BATCH_SIZE
 from pyimagesearch.simulate import draw_recaptures
 
 import cv2
@@ -26,29 +26,24 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-PLAIN_BATCH = 256  # crops that are classified at once
-VALIDATIONS = 5  # how often in a training the held-out crops are classified
+VALIDATIONS = 5  # in a training
+
+OPTIONS = tf.data.Options()  # batches are prepared in one thread
+OPTIONS.autotune.enabled = False
+OPTIONS.threading.private_threadpool_size = 1
 
 _building = threading.Lock()
-
-
-def one_hot(labels: np.ndarray) -> np.ndarray:
-    """Turn labels, (n,) of str, into targets, (n, classes) float32."""
-    classes, truth = np.unique(labels, return_inverse=True)
-    return np.eye(len(classes), dtype=np.float32)[truth]
 
 
 def make_batches(
     dataset: Dataset, train: np.ndarray, recipe, steps: int, seed: int
 ) -> tf.data.Dataset:
-    """Produce all batches of a training, each crop warped at random.
+    """Produce all batches of a training on the crops `train`, (m,) int, each warped.
 
-    `train`, (m,) int, are the indices of the crops to learn. A batch holds images,
-    (size, h, w, 3) float32 in [0, 1], their targets, and their weights in the loss.
+    A batch holds images, (size, h, w, 3) float32 in [0, 1], targets, and weights.
     """
-    rng = np.random.default_rng(seed)
-    classes, size = len(dataset.classes), dataset.crops.shape[1:3]
-    truth = np.searchsorted(dataset.classes, dataset.labels)
+    rng, truth = np.random.default_rng(seed), dataset.truth
+    classes, size = len(dataset.classes), dataset.pool.shape[1:3]
     counts = np.bincount(truth[train], minlength=classes)
     weights = np.ones(classes, np.float32)
     if recipe.class_weighted and counts.all():  # real crops alone: half become attacks
@@ -57,70 +52,44 @@ def make_batches(
     if recipe.source_weighted:
         shares = share_of_sources(truth[train], dataset.sources[train])
     order = draw_order(rng, train, shares, steps, recipe.batch_size)
+    drawn = truth[order]
     transforms = np.empty((*order.shape, 8), np.float32)
     for step in range(steps):
         transforms[step] = random_transforms(rng, recipe.batch_size, *size)
-    drawn = truth[order]
-    if dataset.recaptures is not None:
+    if len(dataset.recaptures):
         order, drawn = draw_recaptures(rng, dataset, train, shares, order, drawn)
-    targets, weights = tf.eye(classes), tf.constant(weights)
 
     def load(indices, drawn, transforms):
-        images = take(dataset.crops, indices, dataset.recaptures)
-        images = warp(images, transforms)
-        return images, tf.gather(targets, drawn), tf.gather(weights, drawn)
+        images = warp(take(dataset.pool, indices), transforms)
+        return images, tf.one_hot(drawn, classes), tf.gather(weights, drawn)
 
     batches = tf.data.Dataset.from_tensor_slices((order, drawn, transforms)).map(load)
-    return batches.prefetch(BATCHES_AHEAD).with_options(data_options())
+    return batches.prefetch(BATCHES_AHEAD).with_options(OPTIONS)
 
 
-def plain_batches(
-    crops: np.ndarray, targets: np.ndarray, indices: np.ndarray
-) -> tf.data.Dataset:
+def plain_batches(dataset: Dataset, indices: np.ndarray) -> tf.data.Dataset:
     """Produce batches of some crops as they are, in order, with their targets."""
-    targets = tf.constant(targets)
+    classes = len(dataset.classes)
 
-    def load(part):
-        return take(crops, part), tf.gather(targets, part)
+    def load(indices, truth):
+        return take(dataset.pool, indices), tf.one_hot(truth, classes)
 
-    batches = tf.data.Dataset.from_tensor_slices(indices).batch(PLAIN_BATCH).map(load)
-    return batches.with_options(data_options())
+    rows = tf.data.Dataset.from_tensor_slices((indices, dataset.truth[indices]))
+    return rows.batch(BATCH_SIZE).map(load).with_options(OPTIONS)
 
 
-def take(
-    crops: np.ndarray, indices: tf.Tensor, recaptures: np.ndarray | None = None
-) -> tf.Tensor:
-    """Return the crops of these indices as float32 in [0, 1], in a graph of tf.data.
-
-    Negative indices are those of recaptures. NumPy takes both, as a tensor would be
-    copied into every graph.
-    """
-
-    def pick(indices):
-        images = crops[np.maximum(indices, 0)]
-        if recaptures is not None:
-            is_made = indices < 0
-            row, view = np.divmod(-1 - indices[is_made], recaptures.shape[1])
-            images[is_made] = recaptures[row, view]
-        return images
-
-    images = tf.numpy_function(pick, [indices], tf.uint8)
-    images.set_shape((None, *crops.shape[1:]))
+def take(pool: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
+    """Return crops as float32 in [0, 1], in a graph of tf.data."""
+    # NumPy takes them, as a tensor would be copied into every graph.
+    images = tf.numpy_function(lambda indices: pool[indices], [indices], tf.uint8)
+    images.set_shape((None, *pool.shape[1:]))
     return tf.cast(images, tf.float32) / 255
 
 
-def data_options() -> tf.data.Options:
-    """Return options for batches that are prepared in one thread, ahead of a step."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    return options
-
-
 def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """Return how often each crop should be drawn, (n,) float64, 1 on average.
+    """Return how often each crop should be drawn, (n,) float64.
 
-    Within each class the average is 1 as well, and all sources sum to the same.
+    Within each class the average is 1, and all sources sum to the same.
     """
     shares = np.empty(len(labels))
     for label in np.unique(labels):
@@ -133,21 +102,16 @@ def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def draw_order(
-    rng: np.random.Generator,
-    crops: np.ndarray,
-    shares: np.ndarray,
-    steps: int,
-    size: int,
+    rng: np.random.Generator, crops: np.ndarray, shares: np.ndarray, steps: int, size
 ) -> np.ndarray:
     """Draw the crops of each batch, (steps, size) int, from `crops`, (n,) int.
 
-    `shares`, (n,), says how often each comes in an epoch. If all are 1, every crop
-    comes once in an epoch.
+    Each comes in an epoch as often as `shares`, (n,), says: once if all are 1.
     """
     ends = np.concatenate([[0], np.cumsum(shares)]).round(6)
     epochs = []
     for _ in range(math.ceil(steps * size / len(crops))):
-        # A crop comes as often as its share says, rounded down or up at random.
+        # Shares are rounded down or up at random.
         counts = np.diff(np.floor(ends + rng.uniform())).astype(int)
         epochs.append(rng.permutation(np.repeat(crops, counts)))
     return np.concatenate(epochs)[: steps * size].reshape(steps, size)
@@ -156,38 +120,22 @@ def draw_order(
 def random_transforms(
     rng: np.random.Generator, n: int, height: int, width: int
 ) -> np.ndarray:
-    """Draw a random warp for each of n images, as `affine_transforms` returns them."""
-    draws = rng.uniform(-1, 1, (7, n))
-    return affine_transforms(
-        rotation=draws[0] * np.deg2rad(ROTATION),
-        shift_y=draws[1] * SHIFT * height,
-        shift_x=draws[2] * SHIFT * width,
-        shear=draws[3] * np.deg2rad(SHEAR),
-        zoom_y=1 + draws[4] * ZOOM,
-        zoom_x=1 + draws[5] * ZOOM,
-        mirror=draws[6] < 0,
-        height=height,
-        width=width,
-    )
+    """Draw the warps of n images, composed as Keras' ImageDataGenerator does.
 
-
-def affine_transforms(
-    rotation, shift_y, shift_x, shear, zoom_y, zoom_x, mirror, height, width
-):
-    """Compose the warp of each of n images, as Keras' ImageDataGenerator does.
-
-    All but the size are arrays of shape (n,): angles in radians, shifts in pixels,
-    zooms as factors (above 1 the image shrinks), and whether to swap left and right.
     Returns (n, 8) float32, from output to input pixels: the rows of a 3x3 matrix
     without its last element, which is 1.
     """
-    zero, one = np.zeros_like(rotation), np.ones_like(rotation)
+    draws = rng.uniform(-1, 1, (7, n))
+    rotation, shear = draws[0] * np.deg2rad(ROTATION), draws[3] * np.deg2rad(SHEAR)
+    shift_y, shift_x = draws[1] * SHIFT * height, draws[2] * SHIFT * width
+    zoom_y, zoom_x = 1 + draws[4] * ZOOM, 1 + draws[5] * ZOOM  # above 1 it shrinks
+    zero, one = np.zeros(n), np.ones(n)
+    flip = np.where(draws[6] < 0, -one, one)
 
     def matrix(*entries):  # the first two rows of n 3x3 matrices on (x, y, 1)
         return np.stack([*entries, zero, zero, one], -1).reshape(-1, 3, 3)
 
     sin, cos = np.sin(rotation), np.cos(rotation)
-    flip = np.where(mirror, -one, one)
     center_x, center_y = one * (width - 1) / 2, one * (height - 1) / 2
     # Read from right to left: what happens to an output pixel on its way to the input.
     composed = (
@@ -211,23 +159,19 @@ def learning_rate(recipe, steps: int):
     """Return the learning rate or Keras' schedule of it, for `steps` in an epoch."""
     schedules = keras.optimizers.schedules
     rate, epochs = recipe.learning_rate, recipe.epochs
-    if recipe.schedule == "constant":
-        return rate
-    if recipe.schedule == "cosine":
-        return schedules.CosineDecay(rate, epochs * steps)
-    if recipe.schedule == "inverse time":  # `Adam(decay=rate / epochs)` before Keras 3
-        return schedules.InverseTimeDecay(rate, 1, rate / epochs)
-    raise ValueError(
-        "expected the schedule constant, cosine or inverse time, got "
-        f"{recipe.schedule!r}"
-    )
+    return {
+        "constant": rate,
+        "cosine": schedules.CosineDecay(rate, epochs * steps),
+        # `Adam(decay=rate / epochs)` before Keras 3
+        "inverse time": schedules.InverseTimeDecay(rate, 1, rate / epochs),
+    }[recipe.schedule]
 
 
 @contextmanager
 def fused_batch_norm(model: keras.Sequential) -> Iterator[None]:
     """Normalize batches of images in one operation, where Keras takes a dozen.
 
-    That is 16 % less CPU time of a whole training. The layers stay Keras' own.
+    That is 16 % less CPU time of a whole training.
     """
     fused = []
     for layer in model.layers:
@@ -263,29 +207,27 @@ def set_batch_norm_momentum(model: keras.Sequential, momentum: float) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw weights from this seed, in one thread at a time."""
+    """Draw weights from this seed, in one thread at a time: it is Keras' only one."""
     with _building:
         keras.utils.set_random_seed(seed)
         yield
 
 
 def validation_epochs(epochs: int) -> list[int]:
-    """Return the epochs, counted from 1, after which held-out crops are classified."""
+    """Return the epochs, counted from 1, with a validation."""
     spread = np.linspace(epochs / VALIDATIONS, epochs, VALIDATIONS)
     return np.unique(np.ceil(spread).astype(int)).tolist()
 
 
 class Control(keras.callbacks.Callback):
-    """Updates a progress bar, and ends the training when an event is set.
-
-    `epochs` counts those completed, `validated` lists those with a validation, counted
-    from 1, and `interrupted` says whether the event ended the training.
-    """
+    """Updates a progress bar, and ends the training when an event is set."""
 
     def __init__(self, bar: tqdm, stop: threading.Event):
         super().__init__()
         self._bar, self._stop = bar, stop
-        self.epochs, self.validated, self.interrupted = 0, [], False
+        self.interrupted = False  # by the event
+        self.epochs = 0  # completed
+        self.validated = []  # epochs with a validation, counted from 1
 
     def on_train_begin(self, logs=None):
         """Create the variables; Keras would trace the first step twice for them."""
@@ -294,13 +236,13 @@ class Control(keras.callbacks.Callback):
         self.model.compute_metrics(None, targets, targets)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Advance the bar, and end after this step if the event is set."""
+        """Advance the bar; stop if the event is set."""
         self._bar.update()
         if self._stop.is_set():
             self.model.stop_training = self.interrupted = True
 
     def on_epoch_end(self, epoch, logs=None):
-        """Count the epoch unless it was cut short."""
+        """Count the epoch."""
         self.epochs += not self.interrupted
         if logs and "val_loss" in logs:
             self.validated.append(epoch + 1)
@@ -309,18 +251,12 @@ class Control(keras.callbacks.Callback):
 def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> None:
     """Set the running statistics of batch normalization to those of augmented crops.
 
-    During training they lag behind the moving weights, and the network does much worse
-    than it could. "Precise BN": Wu and Johnson, Rethinking "Batch" in BatchNorm, 2021.
-    Statistics of unaugmented crops suit the same people better and strangers worse
-    (benchmarks/README.md). Frozen layers stay as they are.
+    In training they lag behind the weights. "Precise BN": Wu and Johnson, Rethinking
+    "Batch" in BatchNorm, 2021. Statistics of unaugmented crops suit the same people
+    better and strangers worse (benchmarks/README.md). Frozen layers stay as they are.
     """
-    parts, count = [], 0
-    for images, *_ in batches:
-        parts.append(images)
-        count += len(images)
-        if count >= STATISTICS_CROPS:
-            break
-    values = tf.concat(parts, axis=0)
+    crops = batches.map(lambda images, *_: images).unbatch().batch(STATISTICS_CROPS)
+    values = next(iter(crops))
     for layer in model.layers:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         if is_norm and layer.trainable:
@@ -329,12 +265,6 @@ def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> 
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
         values = layer(values, training=False)
-
-
-def predict(model: keras.Sequential, batches: tf.data.Dataset) -> np.ndarray:
-    """Return the outputs for all batches; quicker than `model.predict` for few."""
-    rows = [model(images, training=False).numpy() for images, *_ in batches]
-    return np.concatenate([np.empty((0, model.output_shape[1]), np.float32), *rows])
 
 
 def run_in_threads(jobs: Sequence[Callable], steps: int) -> Iterator:

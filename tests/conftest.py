@@ -1,15 +1,18 @@
 import http.server
+import io
 import os
+import pickle
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from pyimagesearch.console import silence_libraries
+from pyimagesearch.console import UserError, silence_libraries
 from pyimagesearch.faces import load_detector
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from videos import make_sample
@@ -30,6 +33,7 @@ NEEDS_RES10 = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
+HANDLERS = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
 GROUP_PHOTO = {
     "examples/images/face_detection_input.jpg": (
         "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
@@ -150,13 +154,42 @@ def trained(dataset, tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _signal_handlers():
-    """Put back what a command leaves ignored until its program ends."""
-    before = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    yield
-    for number, handler in before.items():
+    """Put back what a command leaves to the end of its program."""
+    for number, handler in HANDLERS.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def as_nobody(tmp_path):
+    """Call a function as a user who may not read everything.
+
+    Returns what it returned, or its UserError as text, and what it printed to stderr.
+    """
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o755)
+
+    def call(function):
+        read_end, write_end = os.pipe()
+        if (child := os.fork()) == 0:
+            sys.stderr = io.StringIO()
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            try:
+                result = function()
+            except UserError as error:
+                result = str(error)
+            os.write(write_end, pickle.dumps((result, sys.stderr.getvalue())))
+            os._exit(0)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as answer:
+            content = answer.read()
+        os.waitpid(child, 0)
+        return pickle.loads(content)
+
+    return call
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import gather_examples
 import liveness_demo
@@ -14,9 +14,9 @@ import train
 from pyimagesearch import collect
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector, labels_of, name_keys
-from pyimagesearch.crops import CropFolder, read_manifest
-from pyimagesearch.dataset import load_dataset
-from pyimagesearch.faces import Face
+from pyimagesearch.console import UserError
+from pyimagesearch.crops import CropFolder, Source, SourceList
+from pyimagesearch.faces import Face, crop_face
 from pyimagesearch.frames import Frame, read_image
 from pyimagesearch.labels import Labels
 from pyimagesearch.outputs import TITLE
@@ -26,6 +26,7 @@ import pytest
 from conftest import write_image
 
 LABELS = Labels(["fake", "real"])
+YUNET = SimpleNamespace(name="YuNet", size=320, confidence=0.7)
 LARGE, SMALL = Face(0, 0, 40, 40, 0.9), Face(50, 50, 70, 70, 0.9)
 
 
@@ -34,10 +35,9 @@ def frame_of(number, source="camera"):
     return Frame(image, source, number, number / 25)
 
 
-def predict(box, label="real", score=0.9, track=1):
-    return Prediction(
-        box, label, score, score, np.array([1 - score, score]), track, None
-    )
+def predict(box, label="real", score=0.9, frame=None, margin=0.0):
+    crop = crop_face((frame or frame_of(1)).image, box, margin)
+    return Prediction(box, label, score, score, np.array([1 - score, score]), 1, crop)
 
 
 @pytest.fixture
@@ -52,9 +52,8 @@ def clock(monkeypatch):
 def open_collector(tmp_path):
     opened = []
 
-    def open_collector(labels=LABELS, thresholds=(0.5, 0.5), by_key=True):
-        folder = tmp_path / "dataset"
-        opened.append(Collector(folder, labels, labels.detector, thresholds, by_key))
+    def open_collector(labels=LABELS):
+        opened.append(Collector(tmp_path / "dataset", labels, YUNET))
         return opened[-1]
 
     yield open_collector
@@ -77,32 +76,30 @@ def test_every_class_has_a_key():
     assert name_keys(["live", "spoof"]) == {"f": "live", "1": "live", "2": "spoof"}
 
 
-def test_a_key_saves_the_crop_and_its_line_in_crops_csv(
-    open_collector, clock, tmp_path
-):
-    collector = open_collector(Labels(["fake", "real"], margin=0.5, detector="YuNet"))
+def test_a_key_saves_the_crop_and_a_line_of_its_source(open_collector, clock, tmp_path):
+    collector = open_collector(Labels(["fake", "real"], margin=0.5))
     frame = frame_of(16)
     expected = frame.image[0:60, 0:60].copy()
-    collector.see(frame, [predict(LARGE)])
+    collector.see(frame, [predict(LARGE, frame=frame, margin=0.5)])
     frame.image[:] = 0  # it is drawn onto
     collector.press(ord("f"))
     path = tmp_path / "dataset" / "fake" / "camera_000016.png"
     np.testing.assert_array_equal(read_image(path), expected)
-    ((name, record),) = read_manifest(path.parent).items()
-    assert (name, *record) == (path.name, "camera", 0.5, "YuNet", "")
-    assert str(collector) == "real 0, fake 1"
+    (line,) = SourceList(path.parent).lines.values()
+    assert line == Source("camera", "", "", 0.5, "YuNet", 320, 0.7)
+    assert collector.saved == {"fake": 1}
 
 
 def test_a_key_saves_the_face_labelled_otherwise_or_else_the_largest(
     open_collector, clock, tmp_path
 ):
     collector = open_collector()
-    collector.see(frame_of(1), [predict(LARGE, "real"), predict(SMALL, "fake", 0.1, 2)])
+    collector.see(frame_of(1), [predict(LARGE, "real"), predict(SMALL, "fake", 0.1)])
     assert collector.target("r").box == SMALL
     assert collector.target("f").box == LARGE
     collector.press(ord("r"))
     assert crops_in(tmp_path) == ["camera_000001-2.png"]
-    collector.see(frame_of(2), [predict(SMALL, "real", 0.9, 2), predict(LARGE, "real")])
+    collector.see(frame_of(2), [predict(SMALL, "real"), predict(LARGE, "real")])
     assert collector.target("r").box == LARGE
     collector.see(frame_of(3), [])
     assert collector.target("r") is None
@@ -115,7 +112,8 @@ def test_a_key_held_down_saves_five_crops_a_second_of_different_frames(
 ):
     collector = open_collector()
     for number in range(1, 31):  # one second of a camera of 30 frames
-        collector.see(frame_of(number), [predict(LARGE)])
+        frame = frame_of(number)
+        collector.see(frame, [predict(LARGE, frame=frame)])
         collector.press(ord("r"))
         clock[0] += 1 / 30
     assert len(crops_in(tmp_path)) == 5
@@ -137,7 +135,7 @@ def test_the_key_for_real_saves_into_the_folder_that_is_there(
     collector.see(frame_of(16), [predict(LARGE)])
     collector.press(ord("R"))  # with caps lock on
     assert crops_in(folder) == crops_in(tmp_path) == ["camera_000016.png"]
-    assert str(collector) == "real 1, fake 0"
+    assert collector.saved == {"real": 1}
 
 
 def test_the_key_for_real_saves_into_real_if_both_are_there(
@@ -149,6 +147,23 @@ def test_the_key_for_real_saves_into_real_if_both_are_there(
     collector.see(frame_of(16), [predict(LARGE)])
     collector.press(ord("r"))
     assert crops_in(tmp_path / "dataset" / "real") == ["camera_000016.png"]
+
+
+def test_crops_of_another_file_of_that_name_are_never_mixed(
+    open_collector, clock, tmp_path
+):
+    for number in (1, 2):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "anna.mp4").write_text(f"{number}")
+    collector = open_collector()
+    files = [str(tmp_path / f"{number}" / "anna.mp4") for number in (1, 2)]
+    named = {"anna": files[0]}
+    assert collector.name_files(files[:1], tmp_path / "1") == named
+    collector.see(frame_of(1, "anna"), [predict(LARGE)])
+    collector.press(ord("f"))
+    assert open_collector().name_files(files[:1], tmp_path / "1") == named
+    with pytest.raises(UserError, match="crops, or a file, of another anna"):
+        open_collector().name_files(files[1:], tmp_path / "2")
 
 
 def test_other_keys_do_nothing(open_collector, tmp_path):
@@ -179,76 +194,23 @@ def test_a_full_disk_is_reported_and_the_demo_goes_on(
     assert collector.saved == Counter(real=1)
 
 
-def test_unsure_faces_are_kept_twice_a_second_for_each_track(open_collector, tmp_path):
-    collector = open_collector(by_key=False)
-    for number in range(1, 51):  # two seconds
-        faces = [predict(LARGE, score=0.55), predict(SMALL, score=0.45, track=2)]
-        collector.see(frame_of(number), [*faces, predict(LARGE, score=0.99, track=3)])
-    names = crops_in(tmp_path / "dataset" / "unsure")
-    assert len(names) == 8
-    assert not [name for name in names if "-3" in name]
-
-
-def test_with_two_thresholds_only_unsure_faces_are_kept(open_collector, tmp_path):
-    collector = open_collector(thresholds=(0.3, 0.9), by_key=False)
-    collector.see(frame_of(1), [predict(LARGE, "real", 0.91)])
-    assert crops_in(tmp_path) == []
-    collector.see(frame_of(30), [predict(LARGE, "unsure", 0.6)])
-    assert len(crops_in(tmp_path)) == 1
-
-
-def test_a_face_that_changes_its_label_is_kept(open_collector, tmp_path):
-    collector = open_collector(by_key=False)
-    collector.see(frame_of(1), [predict(LARGE, "real", 0.95)])
-    assert crops_in(tmp_path) == []
-    collector.see(frame_of(2), [predict(LARGE, "fake", 0.05)])
-    assert crops_in(tmp_path) == ["camera_000002.png"]
-
-
-def test_no_more_than_the_limit_is_kept(open_collector, tmp_path, monkeypatch):
-    monkeypatch.setattr(collect, "UNSURE_LIMIT", 3)
-    collector = open_collector(by_key=False)
-    for number in range(0, 500, 25):
-        collector.see(frame_of(number), [predict(LARGE, score=0.5)])
-    assert len(crops_in(tmp_path)) == 3
-
-
-def test_crops_sorted_by_hand_keep_their_margin(
-    open_collector, dataset, tmp_path, capsys
+def test_the_end_says_what_was_saved_and_what_comes_next(
+    open_collector, clock, tmp_path, capsys
 ):
-    labels = Labels(["fake", "real"], margin=0.25)
-    collector = open_collector(labels, by_key=False)
-    for number in (1, 30, 60, 90):
-        collector.see(frame_of(number), [predict(LARGE, score=0.5)])
-    folder = tmp_path / "dataset"
-    names = crops_in(folder)
-    for label, own in (("real", names[:1]), ("fake", names[1:3])):
-        (folder / label).mkdir()
-        for name in own:
-            shutil.move(folder / "unsure" / name, folder / label / name)
-    data = load_dataset(folder)
-    assert data.margin == 0.25
-    assert data.labels.tolist() == ["fake", "fake", "real"]
-    assert "1 file yet to be sorted" in capsys.readouterr().out
-
-
-def test_the_next_command_is_printed(open_collector, clock, tmp_path, capsys):
-    collector = open_collector()
-    assert "press r for real, f for fake" in capsys.readouterr().out
-    collector.see(frame_of(1), [predict(LARGE)])
-    collector.press(ord("f"))
-    collector.close()
-    assert "collected 1 crop in" in capsys.readouterr().out
-    for key, expected in (
-        ("f", ["liveness_demo.py", "--collect"]),
-        ("r", ["train.py", "--dataset"]),
+    for key, counts, expected in (
+        ("f", "real 0, fake 1", ["liveness_demo.py", "--collect"]),
+        ("r", "real 1, fake 0", ["train.py", "--dataset"]),
     ):
-        clock[0] += 1
+        collector = open_collector()
+        assert "press r for real, f for fake" in capsys.readouterr().out
+        collector.see(frame_of(1), [predict(LARGE)])
         collector.press(ord(key))
-        collector.print_next()
-        command = capsys.readouterr().out.partition("[INFO] next: ")[2]
-        script, *options = shlex.split(command)[1:]
-        assert [Path(script).name, *options] == [*expected, str(tmp_path / "dataset")]
+        collector.close()
+        folder = tmp_path / "dataset"
+        collected, following = capsys.readouterr().out.splitlines()
+        assert collected == f"[INFO] collected 1 crop in {folder} ({counts})"
+        _, _, _, script, *options = shlex.split(following)
+        assert [Path(script).name, *options] == [*expected, str(folder)]
 
 
 NO_NETWORK = Labels([])
@@ -259,7 +221,7 @@ def press(collector, clock, key, times=1):
     for _ in range(times):
         clock[0] += 1
         frame = frame_of(int(clock[0]))
-        collector.see(frame, [predict(LARGE, label="")])
+        collector.see(frame, [predict(LARGE, "", frame=frame)])
         collector.press(ord(key))
 
 
@@ -304,27 +266,23 @@ def test_without_a_network_the_kinds_of_attack_are_those_of_the_dataset(
 
 
 def test_without_a_network_crops_are_cut_as_those_of_the_dataset(tmp_path):
-    assert labels_of(tmp_path / "none")[:3] == ([], 0.0, None)
+    assert labels_of(tmp_path / "none") == Labels([], 0.0)
     folder = tmp_path / "dataset" / "fake"
-    with closing(CropFolder(folder, 0.5, "YuNet")) as crops:
-        crops.save(np.zeros((20, 20, 3), np.uint8), frame_of(1), 1, LARGE)
-    assert labels_of(tmp_path / "dataset")[:3] == ([], 0.5, "YuNet")
+    crop = np.zeros((20, 20, 3), np.uint8)
+    CropFolder(folder, 0.5, YUNET).save(crop, frame_of(1), 1)
+    assert labels_of(tmp_path / "dataset") == Labels([], 0.5)
 
 
-@pytest.mark.parametrize("by_key", [True, False])
-def test_nearly_the_same_view_is_not_saved_again(
-    by_key, open_collector, clock, tmp_path
-):
-    collector = open_collector(by_key=by_key)
+def test_nearly_the_same_view_is_not_saved_again(open_collector, clock, tmp_path):
+    collector = open_collector()
     still = frame_of(1).image // 2
     rng = np.random.default_rng(0)
 
     def show(number, image):
         clock[0] += 1
         frame = Frame(image, "camera", number, clock[0])
-        collector.see(frame, [predict(LARGE, score=0.5)])
-        if by_key:
-            collector.press(ord("r"))
+        collector.see(frame, [predict(LARGE, frame=frame)])
+        collector.press(ord("r"))
 
     for number in range(1, 6):  # an unmoving face in front of a noisy camera
         show(number, still + rng.integers(0, 9, still.shape).astype(np.uint8))
@@ -333,10 +291,9 @@ def test_nearly_the_same_view_is_not_saved_again(
     show(6, frame_of(2).image)
     show(7, still + 4)  # the same as before the other one
     assert len(crops_in(tmp_path)) == 2
-    if by_key:  # the other class has no such view yet
-        clock[0] += 1
-        collector.press(ord("f"))
-        assert len(crops_in(tmp_path)) == 3
+    clock[0] += 1
+    collector.press(ord("f"))  # which has no such view yet
+    assert len(crops_in(tmp_path)) == 3
 
 
 def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path):
@@ -346,7 +303,7 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     assert collector.caption()[1] == "nothing to take back"
     press(collector, clock, "r", 2)
     press(collector, clock, "f")
-    lines = (tmp_path / "dataset" / "real" / "crops.csv").read_text()
+    lines = (tmp_path / "dataset" / "real" / "sources.csv").read_text()
     crops = crops_in(tmp_path)
     (tmp_path / "dataset" / "fake" / crops[2]).unlink()  # the user was faster
     press(collector, clock, "u")
@@ -356,7 +313,7 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     assert collector.saved == Counter(real=1, fake=0)
     press(collector, clock, "u", 3)
     assert crops_in(tmp_path) == ["of-another-run.png"]
-    assert (tmp_path / "dataset" / "real" / "crops.csv").read_text() == lines
+    assert (tmp_path / "dataset" / "real" / "sources.csv").read_text() == lines
     assert collector.caption()[0].startswith("real 1 of 8, fake 0 of 8 |")
 
 
@@ -377,7 +334,7 @@ def test_a_crop_taken_back_may_be_saved_again(open_collector, clock, tmp_path):
         clock[0] += 1
         collector.press(ord(key))
     assert crops_in(tmp_path) == ["camera_000001.png"]
-    assert len(read_manifest(tmp_path / "dataset" / "real")) == 1
+    assert len(SourceList(tmp_path / "dataset" / "real").lines) == 1
 
 
 def test_a_crop_that_cannot_be_deleted_is_kept_and_reported(
@@ -458,12 +415,9 @@ def test_crops_collected_by_key_train_a_network_that_the_demo_takes(
                 == 0
             )
             assert (out / crop.name).read_bytes() == crop.read_bytes()
-            line = [
-                x
-                for x in (folder / label / "crops.csv").read_text().splitlines()
-                if crop.name in x
-            ]
-            assert line[0] in (out / "crops.csv").read_text()
+            line = SourceList(folder / label).lines[source]
+            again = SourceList(out).lines[source]
+            assert line == again._replace(skip=None, searched=None, faceless=None)
 
     shutil.copytree(dataset, folder, dirs_exist_ok=True)
     options = ["-d", folder, "-m", tmp_path / "liveness.model", "-l", le]

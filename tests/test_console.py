@@ -1,25 +1,19 @@
-import argparse
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import pyimagesearch
 from pyimagesearch.console import (
+    PROJECT,
     UserError,
     command_line,
     count_of,
     exit_status,
-    fraction,
     info,
     interrupt_as_event,
-    path,
-    positive_int,
-    seconds,
-    seed_int,
-    side_int,
+    listing,
+    percent,
     warn,
 )
 
@@ -95,44 +89,16 @@ def test_results_go_to_stdout_and_warnings_to_stderr(capsys):
     assert capsys.readouterr() == ("[INFO] a result\n", "[WARN] a warning\n")
 
 
-@pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much"])
-def test_a_number_outside_0_to_1_is_refused_as_a_fraction(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
-        fraction(text)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
-def test_a_number_that_is_not_positive_or_whole_is_refused(text):
-    with pytest.raises(
-        argparse.ArgumentTypeError, match="is not a positive whole number"
-    ):
-        positive_int(text)
-
-
-def test_numbers_at_their_limits_are_taken():
-    assert (fraction("0"), fraction("0.25"), fraction("1")) == (0, 0.25, 1)
-    assert positive_int("16") == 16
-
-
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "86401", "soon"])
-def test_a_time_that_is_negative_or_above_a_day_is_refused(text):
-    with pytest.raises(
-        argparse.ArgumentTypeError, match="a number of seconds from 0 to 86400"
-    ):
-        seconds(text)
-    assert seconds("0.5") == 0.5
-
-
-@pytest.mark.parametrize("text", ["-1", "4294967296", "0.5"])
-def test_a_seed_outside_its_range_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="from 0 to 4294967295"):
-        seed_int(text)
-    assert seed_int("4294967295") == 4294967295
-
-
 def test_only_one_of_a_thing_is_counted_in_the_singular():
     assert count_of(1, "frame") == "1 frame"
     assert count_of(0, "frame") == "0 frames"
+
+
+@pytest.mark.parametrize(
+    ("most", "listed"), [(3, "a, b, c"), (2, "a, b and 1 more"), (4, "a, b, c")]
+)
+def test_of_many_texts_the_first_are_listed_and_the_others_counted(most, listed):
+    assert listing(["a", "b", "c"], most) == listed
 
 
 def test_two_interrupts_at_once_exit_with_130(tmp_path):
@@ -153,18 +119,6 @@ def test_two_interrupts_at_once_exit_with_130(tmp_path):
     assert done.stderr == b"[INFO] interrupted\n"
 
 
-@pytest.mark.parametrize("script", ["gather_examples", "train", "liveness_demo"])
-def test_ctrl_c_during_a_commands_imports_exits_with_130(script, tmp_path):
-    (tmp_path / "cv2.py").write_text(
-        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
-    )
-    command = [sys.executable, f"{script}.py", "--help"]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
-
-
 def test_the_first_interrupt_can_be_an_event_and_the_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), interrupt_as_event() as event:
@@ -177,8 +131,7 @@ def test_the_first_interrupt_can_be_an_event_and_the_second_interrupts():
 
 def test_ctrl_c_after_the_work_changes_nothing():
     program = (
-        "import os, signal, pyimagesearch\n"
-        "pyimagesearch.leave_on_interrupt()\n"
+        "import os, signal\n"
         "from pyimagesearch.console import exit_status\n"
         "status = exit_status(print, 'done')\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
@@ -186,19 +139,6 @@ def test_ctrl_c_after_the_work_changes_nothing():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"done\n", b"")
-
-
-def test_an_empty_path_is_refused():
-    with pytest.raises(argparse.ArgumentTypeError, match="the path is empty"):
-        path("")
-    assert path("out") == Path("out")
-
-
-@pytest.mark.parametrize("text", ["31", "4097", "0", "wide"])
-def test_a_side_outside_its_range_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="from 32 to 4096"):
-        side_int(text)
-    assert side_int("640") == 640
 
 
 def test_importing_leaves_the_logs_of_other_programs_alone():
@@ -243,11 +183,20 @@ def test_a_command_line_runs_the_script_from_anywhere(name, tmp_path, monkeypatc
 
 
 def test_a_command_line_is_as_short_as_it_may_be(monkeypatch):
-    project = Path(pyimagesearch.__file__).parent.parent
-    monkeypatch.chdir(project)
-    python = project / ".venv" / "bin" / "python"
+    monkeypatch.chdir(PROJECT)
+    python = PROJECT / ".venv" / "bin" / "python"
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setenv("PATH", "/nowhere")
     assert command_line("train.py") == ".venv/bin/python train.py"
     monkeypatch.setattr(shutil, "which", lambda name: str(python))  # activated
     assert command_line("train.py", "-d", "a b") == "python train.py -d 'a b'"
+
+
+def test_a_share_keeps_the_decimals_that_tell_it_from_0_and_100_percent():
+    texts = ["0.0%", "0.02%", "50.0%", "99.96%", "100.0%"]
+    assert [percent(share) for share in (0, 0.0002, 0.5, 0.9996, 1)] == texts
+
+
+def test_of_a_long_list_the_first_and_the_number_of_others_are_named():
+    assert listing(["a", "b"], 2) == "a, b"
+    assert listing(list("abcdefg"), 3) == "a, b, c and 4 more"

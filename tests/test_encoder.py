@@ -3,7 +3,7 @@ import signal
 import sys
 
 from pyimagesearch.console import UserError
-from pyimagesearch.encoder import FORMATS, video_file
+from pyimagesearch.encoder import SUFFIXES, video_file
 from pyimagesearch.frames import Frame
 from pyimagesearch.live import open_frames
 
@@ -28,7 +28,7 @@ def write_at(path, times):
     return [frame.time for frame in open_frames(str(path))]
 
 
-@pytest.mark.parametrize("ending", [*FORMATS, ".MP4"])
+@pytest.mark.parametrize("ending", [*SUFFIXES, ".MP4"])
 @pytest.mark.parametrize("size", [(120, 160), (121, 163), (1, 1)])
 def test_every_kind_of_video_can_be_played(ending, size, tmp_path):
     path = tmp_path / f"out{ending}"
@@ -45,7 +45,7 @@ def test_every_kind_of_video_can_be_played(ending, size, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("ending", SUFFIXES)
 def test_browsers_phones_and_editors_play_it(ending, tmp_path):
     """They play H.264 with 4:2:0 chroma, which wants even sides."""
     write_at(tmp_path / f"out{ending}", [0, 0.04])
@@ -55,7 +55,7 @@ def test_browsers_phones_and_editors_play_it(ending, tmp_path):
         assert stream.codec_context.pix_fmt == "yuv420p"
 
 
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", SUFFIXES)
 @pytest.mark.parametrize(
     "times",
     [
@@ -71,10 +71,7 @@ def test_browsers_phones_and_editors_play_it(ending, tmp_path):
 )
 def test_every_frame_keeps_its_time(ending, times, tmp_path):
     written = write_at(tmp_path / f"out{ending}", [7 + time for time in times])
-    if ending == ".avi" and max(times) > 3000:  # it holds a pause of 250 seconds
-        times = [0, 0.04, 250.04, 500.04]
-    unit = 1 / 240 if ending == ".avi" else 0.001
-    assert written == pytest.approx(times, abs=unit)
+    assert written == pytest.approx(times, abs=0.001)
 
 
 def test_a_pause_takes_no_space(tmp_path):
@@ -85,7 +82,7 @@ def test_a_pause_takes_no_space(tmp_path):
 
 
 def test_ffmpeg_finds_nothing_wrong_with_a_video(tmp_path):
-    for ending in FORMATS:
+    for ending in SUFFIXES:
         path = tmp_path / f"out{ending}"
         write_at(path, [0, 0.04, 0.3])
         options = ["-v", "warning", "-i", path, "-fps_mode", "passthrough"]
@@ -127,7 +124,7 @@ def test_a_picture_that_no_video_can_hold_is_one_line(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no size limit there")
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("ending", SUFFIXES)
 def test_on_a_full_disk_the_old_video_stays(ending, tmp_path, capfd):
     import resource
 

@@ -1,28 +1,27 @@
-import argparse
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pyimagesearch import faces
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import (
-    FOLDER,
     MIN_SIDE,
     DetectorPool,
     Face,
     Res10,
     YuNet,
-    add_detector_flags,
     crop_face,
     detect_faces,
     detect_in_frames,
+    find_detector,
     load_detector,
     preprocess,
     scale,
     shrink,
-    warn_of_other_detector,
 )
+from pyimagesearch.flags import DETECTORS
 from pyimagesearch.live import open_frames
 
 import cv2
@@ -36,11 +35,11 @@ PROTOTXT, CAFFEMODEL = Res10.FILES
 
 
 @pytest.fixture(
-    scope="module", params=["YuNet", pytest.param("res10", marks=NEEDS_RES10)]
+    scope="module", params=[YUNET, pytest.param(PROTOTXT, marks=NEEDS_RES10)]
 )
 def detector(request, detector_folder):
     """Both detectors, one after the other."""
-    return load_detector(detector_folder, request.param)
+    return load_detector(detector_folder / request.param)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +97,12 @@ def enlarge(image, face, shape, fill):
 
 @NEEDS_RES10
 @pytest.mark.parametrize("shape", [(480, 480), (480, 640), (960, 540)], ids=str)
-@pytest.mark.parametrize("kind", ["res10", "YuNet"])
+@pytest.mark.parametrize("file", [PROTOTXT, YUNET], ids=["res10", "YuNet"])
 def test_a_face_is_found_once_however_much_of_the_frame_it_fills(
-    kind, shape, detector_folder, face_image
+    file, shape, detector_folder, face_image
 ):
     """The published prototxt gives a second box, and on upright frames a wrong one."""
-    detector = load_detector(detector_folder, kind)
+    detector = load_detector(detector_folder / file)
     (face,), _ = detect_faces(detector, face_image)
     for fill in np.arange(0.3, 1.01, 0.1):
         (found,), _ = detect_faces(detector, enlarge(face_image, face, shape, fill))
@@ -121,48 +120,27 @@ def test_only_two_numbers_of_the_published_prototxt_are_corrected(detector_folde
 
 
 @NEEDS_RES10
-def test_a_folder_stands_for_the_wanted_detector_and_a_file_for_its_own(
-    detector_folder,
-):
+def test_a_folder_of_both_stands_for_yunet_and_a_file_for_its_own(detector_folder):
     assert load_detector(detector_folder).NAME == "YuNet"
-    assert load_detector(detector_folder, "YuNet").NAME == "YuNet"
-    assert load_detector(detector_folder, "res10").NAME == "res10"
-    assert load_detector(detector_folder / YUNET, "res10").NAME == "YuNet"
+    assert load_detector(detector_folder / YUNET).NAME == "YuNet"
     for name in Res10.FILES:
-        assert load_detector(detector_folder / name, "YuNet").NAME == "res10"
+        assert load_detector(detector_folder / name).NAME == "res10"
 
 
-@pytest.mark.parametrize(
-    ("kind", "wanted"),
-    [(YuNet, "res10"), pytest.param(Res10, "YuNet", marks=NEEDS_RES10)],
-)
-def test_a_folder_with_one_detector_stands_for_it(
-    kind, wanted, detector_folder, tmp_path
-):
+@pytest.mark.parametrize("kind", [YuNet, pytest.param(Res10, marks=NEEDS_RES10)])
+def test_a_folder_with_one_detector_stands_for_it(kind, detector_folder, tmp_path):
     for name in kind.FILES:
         (tmp_path / name).write_bytes((detector_folder / name).read_bytes())
     assert load_detector(tmp_path).NAME == kind.NAME
-    assert load_detector(tmp_path, wanted).NAME == kind.NAME
 
 
-def test_a_detector_is_chosen_by_name_unless_a_path_is_called_so(tmp_path, monkeypatch):
-    parser = argparse.ArgumentParser()
-    add_detector_flags(parser)
+def test_a_detector_is_found_by_name_unless_a_path_is_called_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, file in {"yunet": YUNET, "YuNet": YUNET, "RES10": PROTOTXT}.items():
-        assert parser.parse_args(["-d", name]).detector == FOLDER / file
+    for name, kind in {"yunet": YuNet, "YuNet": YuNet, "RES10": Res10}.items():
+        assert find_detector(Path(name)) == (kind, DETECTORS)
     (tmp_path / "res10").mkdir()
-    for name in ("res10", "yunet.onnx", str(tmp_path)):
-        assert parser.parse_args(["-d", name]).detector == Path(name)
-    assert parser.parse_args([]).detector == FOLDER
-
-
-def test_another_detector_than_the_wanted_one_is_warned_of(capsys):
-    warn_of_other_detector("res10", None)
-    warn_of_other_detector("res10", "res10")
-    assert capsys.readouterr().err == ""
-    warn_of_other_detector("YuNet", "res10")
-    assert "faces are found by YuNet" in capsys.readouterr().err
+    for path in (Path("res10"), tmp_path):
+        assert find_detector(path) == (YuNet, path)
 
 
 def test_yunet_finds_five_faces_inside_their_picture(yunet, group_photo):
@@ -209,11 +187,10 @@ def test_opencv_prints_nothing(detector_folder, face_image):
         "import sys, cv2\n"
         "from pathlib import Path\n"
         "from pyimagesearch.console import silence_libraries\n"
-        "from pyimagesearch.faces import DetectorPool, detect_faces\n"
+        "from pyimagesearch.faces import DetectorPool\n"
         "import numpy as np\n"
         "silence_libraries()\n"
-        "with DetectorPool(Path(sys.argv[1])).borrow() as detector:\n"
-        "    detect_faces(detector, np.zeros((90, 120, 3), np.uint8))\n"
+        "DetectorPool(Path(sys.argv[1])).detect(np.zeros((90, 120, 3), np.uint8))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(detector_folder / YUNET)],
@@ -307,7 +284,7 @@ def test_res10_finds_a_face_in_a_frame_of_any_shape(
     stretch, detector_folder, face_image
 ):
     """Its input is square, so a stretched face looks the same to it."""
-    detector = load_detector(detector_folder, "res10")
+    detector = load_detector(detector_folder / PROTOTXT)
     (whole,), _ = detect_faces(detector, face_image)
     x, y = stretch
     image = cv2.resize(face_image, None, fx=x, fy=y)
@@ -342,43 +319,52 @@ def test_a_margin_extends_the_box_as_far_as_the_image_goes(face_image):
 def test_frames_searched_ahead_keep_their_order_and_their_faces(
     carphone, detector, detector_folder
 ):
-    detectors = DetectorPool(detector_folder, detector.NAME)
+    file = next(iter(detector.FILES))
+    detectors = DetectorPool(detector_folder / file, confidence=0.3)
     frames = list(open_frames(str(carphone), skip=12))
     expected = [(f.number, *detect_faces(detector, f.image, 0.3)) for f in frames]
     threads, running = cv2.getNumThreads(), threading.active_count()
     for ahead in (True, False):
-        found = detect_in_frames(frames, detectors, 0.3, ahead)
+        found = detect_in_frames(frames, detectors, ahead)
         assert [(f.number, *rest) for f, *rest in found] == expected
-        found = detect_in_frames(frames, detectors, 0.3, ahead)
+        found = detect_in_frames(frames, detectors, ahead)
         next(found)
         found.close()
         assert cv2.getNumThreads() == threads
         assert threading.active_count() == running
 
 
-def test_a_detector_is_returned_to_the_pool_when_its_borrower_fails(
+def test_threads_share_no_detector_and_a_failed_search_keeps_its_own(
     detector_folder, monkeypatch
 ):
-    detectors = DetectorPool(detector_folder)
+    """Two searches that wait for each other, then one that fails, then one more."""
+    load, loaded, used, meet = load_detector, [], [], threading.Barrier(2)
 
-    def load(*_arguments):
-        raise AssertionError("another one was loaded")
+    def load_and_note(*arguments):
+        loaded.append(load(*arguments))
+        return loaded[-1]
 
-    monkeypatch.setattr(faces, "load_detector", load)
-    with detectors.borrow() as first:
-        pass
+    def search(detector, _image, confidence):
+        used.append(detector)
+        if len(loaded) < 2 or not meet.broken:
+            meet.wait()
+        return [], confidence
+
+    monkeypatch.setattr(faces, "load_detector", load_and_note)
+    monkeypatch.setattr(faces, "detect_faces", search)
+    detectors = DetectorPool(detector_folder, confidence=0.25)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(detectors.detect, [None, None]))
+    assert found == [([], 0.25)] * 2
+    assert len(loaded) == 2
+    assert used[0] is not used[1]
+    meet.abort()
+    with monkeypatch.context() as failing, pytest.raises(ZeroDivisionError):
+        failing.setattr(faces, "detect_faces", lambda *_: 1 / 0)
+        detectors.detect(None)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), detectors.borrow() as again:
-            assert again is first
-            raise ZeroDivisionError
-
-
-def test_two_borrowers_at_once_get_two_detectors(detector_folder):
-    detectors = DetectorPool(detector_folder)
-    with detectors.borrow() as one, detectors.borrow() as other:
-        assert one is not other
-    with detectors.borrow() as again:
-        assert again in (one, other)
+        detectors.detect(None)
+    assert len(loaded) == 2
 
 
 def random_crop(height, width):

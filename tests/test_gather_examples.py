@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gather_examples
 from pyimagesearch import crops
-from pyimagesearch.crops import Search, read_manifest, read_searches
+from pyimagesearch.crops import Source, SourceList
 from pyimagesearch.faces import crop_face, detect_faces
 from pyimagesearch.files import fingerprint_of
 from pyimagesearch.frames import read_image
@@ -17,7 +17,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from conftest import NEEDS_RES10, read_all, run_ffmpeg, write_image, write_video
+from conftest import (
+    NEEDS_RES10,
+    make_video,
+    read_all,
+    run_ffmpeg,
+    write_image,
+    write_video,
+)
 
 
 @pytest.fixture
@@ -75,10 +82,10 @@ def test_another_video_of_that_name_adds_and_overwrites_nothing(
     write_video(other, [image[:, ::-1] for image in read_all(carphone)])
     status, _, error, after = gather(other, "--skip", skip)
     assert status == 1
-    assert "holds crops of another carphone_pristine; nothing was overwritten" in error
+    assert "there are crops, or a file, of another carphone_pristine; rename" in error
     assert {crop: crop.read_bytes() for crop in after} == before
-    # Without crops.csv, the pixels are compared.
-    (tmp_path / "out" / "crops.csv").unlink()
+    # Without a list, the pixels are compared.
+    (tmp_path / "out" / "sources.csv").unlink()
     status, _, error, after = gather(other)
     assert status == 1
     assert "carphone_pristine_000016.png is there already and shows something" in error
@@ -123,13 +130,73 @@ def test_all_faces_of_an_image_are_saved_on_request(gather, group_photo):
     assert best[0].read_bytes() == crops[-1].read_bytes()
 
 
-def test_every_crop_is_in_the_manifest_once(gather, carphone, tmp_path):
-    for skip in (16, 8, 8):
-        *_, crops = gather(carphone, "--skip", skip)
-    assert len(crops) == 15
-    assert sorted(read_manifest(tmp_path / "out")) == [crop.name for crop in crops]
-    lines = (tmp_path / "out" / "crops.csv").read_text().splitlines()
-    assert len(lines) == 1 + len(crops)
+def test_folders_below_the_input_are_folders_below_the_output(
+    gather, carphone, group_photo, tmp_path
+):
+    raw, out = tmp_path / "raw", tmp_path / "real"
+    for name in ("anna/near.mp4", "ben/near.mp4", "ben/old/x.mp4"):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).write_bytes(carphone.read_bytes())
+    for saved in (21, 0):
+        status, text, error, crops = gather(raw, output="real")
+        assert (status, error) == (0, "")
+        assert f"saved {saved} faces" in text
+        assert len(crops) == 21
+    assert crops[0] == out / "anna" / "near_000016.png"
+    lists = sorted(path.parent for path in out.rglob("sources.csv"))
+    assert lists == [out / "anna", out / "ben", out / "ben" / "old"]
+    assert [list(SourceList(path).lines) for path in lists] == [["near"]] * 2 + [["x"]]
+    # A folder that is gathered by itself is the same.
+    assert gather(raw / "anna", output="real/anna")[3] == crops[:7]
+
+
+def test_a_folder_named_as_another_class_is_warned_of(gather, carphone, tmp_path):
+    for name in ("anna/real", "anna/print", "Replay"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        (tmp_path / "raw" / name / "a.mp4").write_bytes(carphone.read_bytes())
+    for output, others in (
+        ("data/real", "Replay, print"),
+        ("data/fake", "real"),
+        ("data/real/anna", "Replay, print"),
+        ("data/replay", "print, real"),
+    ):
+        _, _, error, crops = gather(tmp_path / "raw", "-s", 60, output=output)
+        warning = f"{others}: named as another class than {tmp_path / output}"
+        assert error == f"[WARN] {warning}\n"
+        assert tmp_path / output / "anna" / "real" / "a_000060.png" in crops
+
+
+def test_two_files_of_one_name_that_cannot_be_told_apart_cost_one_of_them(
+    gather, group_photo, tmp_path
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("IMG_1.JPG", "IMG_1.jpg", "IMG_2.jpg"):
+        (folder / name).write_bytes(group_photo.read_bytes())
+    status, _, error, crops = gather(folder)
+    assert status == 0
+    assert [crop.name for crop in crops] == ["IMG_1_000001.png", "IMG_2_000001.png"]
+    assert "IMG_1.jpg: there are crops, or a file, of another IMG_1; skipped" in error
+
+
+def test_files_that_are_left_out_or_cannot_be_read_end_no_batch(
+    gather, group_photo, tmp_path
+):
+    folder = tmp_path / "in"
+    for name in ("a.jpg", "@eaDir/a.jpg", "lost+found/b.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(group_photo.read_bytes())
+    (folder / "gone.jpg").symlink_to(folder / "missing.jpg")
+    (folder / "elsewhere").symlink_to(group_photo.parent)
+    (folder / "damaged.png").write_bytes(b"damaged")
+    status, out, error, crops = gather(folder)
+    assert status == 0
+    names = {crop.relative_to(tmp_path / "out").as_posix() for crop in crops}
+    photo = f"elsewhere/{group_photo.stem}_000001.png"
+    assert {"a_000001.png", photo} <= names
+    assert "left out hidden and system folders: @eaDir, lost+found" in out
+    assert f"1 path cannot be read: {folder / 'gone.jpg'}" in error
+    assert "damaged.png" in error
 
 
 def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path):
@@ -138,8 +205,8 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
     assert status == 1
     assert "holds crops with margin 0.5, not 0; use that --margin or another" in error
     assert after == before
-    # Crops without a manifest are the tutorial's.
-    (tmp_path / "out" / "crops.csv").unlink()
+    # Crops without a list are the tutorial's.
+    (tmp_path / "out" / "sources.csv").unlink()
     status, _, error, _ = gather(carphone, "--margin", 0.5)
     assert status == 1
     assert "holds crops with margin 0, not 0.5" in error
@@ -159,23 +226,23 @@ def test_frames_without_a_face_are_counted_for_each_source(gather, carphone, tmp
     frames = [*read_all(carphone)[:20], *[np.zeros((144, 176, 3), np.uint8)] * 20]
     write_video(folder / "b.mp4", frames)
     assert gather(folder, "--skip", 10)[0] == 0
-    how = 10, "YuNet", 320, 0.7
-    expected = {
-        name: Search(name.split(".")[0], fingerprint_of(folder / name), *how, *counts)
-        for name, counts in (
+    how = 0, "YuNet", 320, 0.7, 10
+    expected = [
+        Source(name.split(".")[0], "", fingerprint_of(folder / name), *how, *own)
+        for name, own in (
             ("a.mp4", (12, 0)),
             ("b.mp4", (4, 2)),
             ("wall.png", (1, 1)),
         )
-    }
-    assert list(read_searches(tmp_path / "out").values()) == list(expected.values())
-    lines = (tmp_path / "out" / "frames.csv").read_bytes()
+    ]
+    assert list(SourceList(tmp_path / "out").lines.values()) == expected
+    text = (tmp_path / "out" / "sources.csv").read_bytes()
+    assert text.count(b"\n") == 1 + 2 + 2 + 1  # the header; two if there are crops
     assert gather(folder, "--skip", 10)[0] == 0
-    assert (tmp_path / "out" / "frames.csv").read_bytes() == lines
+    assert (tmp_path / "out" / "sources.csv").read_bytes() == text
     assert gather(folder, "--skip", 20, "-c", 0.6)[0] == 0
-    search = read_searches(tmp_path / "out")["a"]
-    assert search[2:] == (20, "YuNet", 320, 0.6, 6, 0)
-    assert len((tmp_path / "out" / "frames.csv").read_text().splitlines()) == 4
+    line = SourceList(tmp_path / "out").lines["a"]
+    assert line[4:] == ("YuNet", 320, 0.6, 20, 6, 0)
 
 
 def test_an_interrupted_search_is_counted_as_far_as_it_came(
@@ -191,17 +258,17 @@ def test_an_interrupted_search_is_counted_as_far_as_it_came(
 
     monkeypatch.setattr(crops.CropFolder, "save", interrupt)
     assert gather(carphone)[0] == 130
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert (search.searched, search.faceless) == (5, 0)
     assert gather(carphone)[0] == 0
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert (search.searched, search.faceless) == (7, 0)
 
 
 def test_a_source_without_any_face_is_counted(gather, tmp_path):
     write_image(tmp_path / "wall.png")
     assert gather(tmp_path / "wall.png")[0] == 1
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert search[:1] + search[-2:] == ("wall", 1, 1)
 
 
@@ -264,45 +331,30 @@ def test_a_missing_detector_is_reported_before_anything_is_made(
 
 
 @NEEDS_RES10
-def test_a_dataset_goes_on_with_its_detector_until_another_is_named(
-    gather, carphone, detector_folder, tmp_path, monkeypatch
+def test_yunet_cuts_the_crops_unless_res10_is_named(
+    gather, carphone, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(detector_folder.parent)
-
-    def cut_by(label, *options):
-        status, _, error, _ = gather(carphone, *options, output=f"dataset/{label}")
-        assert status == 0
-        records = read_manifest(tmp_path / "dataset" / label).values()
-        return Counter(record.detector for record in records), error
-
-    assert cut_by("real", "-d", "res10", "-s", 30) == ({"res10": 4}, "")
-    assert cut_by("real", "-s", 40) == ({"res10": 6}, "")
-    assert cut_by("fake", "-s", 30) == ({"res10": 4}, "")
-    detectors, error = cut_by("fake", "-d", "YUNET", "-s", 50)
-    assert detectors == {"res10": 4, "YuNet": 2}
-    assert "[WARN] faces are found by YuNet instead of res10" in error
+    monkeypatch.chdir(tmp_path)  # the detectors are found from anywhere
+    crops = Counter()
+    for options, detector in (([], "YuNet"), (["-d", "res10"], "res10")):
+        output = tmp_path / "dataset" / "real"
+        arguments = ["-i", carphone, "-o", output, "-s", 30 + len(options), *options]
+        assert gather_examples.main([str(a) for a in arguments]) == 0
+        (line,) = SourceList(output).lines.values()
+        assert line.detector == detector
+        found = len(list(output.glob("*.png"))) - sum(crops.values())
+        crops[detector] = found
+    assert crops == {"YuNet": 4, "res10": 3}
 
 
-def test_a_new_dataset_begins_with_yunet(gather, carphone, tmp_path):
-    write_image(tmp_path / "photos" / "0.png")
-    assert gather(carphone)[2] == ""
-    records = read_manifest(tmp_path / "out").values()
-    assert {record.detector for record in records} == {"YuNet"}
-
-
-def test_where_opencv_cannot_read_res10_its_crops_go_on_with_a_warning(
-    gather, carphone, detector_folder, tmp_path, monkeypatch
+def test_where_opencv_cannot_read_res10_one_line_says_what_to_do(
+    gather, carphone, monkeypatch
 ):
     monkeypatch.delattr(cv2.dnn, "readNetFromCaffe", raising=False)
-    write_image(tmp_path / "out" / "0.png")  # the tutorial's
-    status, _, error, crops = gather(carphone)
-    assert status == 0
-    assert len(crops) == 8
-    assert error.startswith("[WARN] faces are found by YuNet instead of res10")
-    monkeypatch.chdir(detector_folder.parent)
+    assert gather(carphone)[0] == 0
     status, _, error, _ = gather(carphone, "-d", "res10")
     assert status == 1
-    assert "deploy.prototxt: OpenCV" in error
+    assert "res10: OpenCV" in error
     assert "cannot read it: use --detector yunet, or run: pip install" in error
 
 
@@ -358,7 +410,7 @@ def test_short_clips_give_their_middle_frame_and_empty_files_are_listed(
         assert names[:2] == ["a_000006.png", "b_000003.png"]
         assert len(names) == 9
         blank = ", ".join(f"blank{number}" for number in range(5))
-        last = f"[INFO] 7 files without a crop: {blank}, and 2 more"
+        last = f"[INFO] 7 files without a crop: {blank} and 2 more"
         assert out.splitlines()[-2] == last
 
 
@@ -372,13 +424,19 @@ def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
         assert f"read 120 frames, searched 7, 0 without a face; saved {saved} f" in out
         assert crops[0].name == "127.0.0.1-anna.mp4_000016.png"
         assert len(crops) == 7
-    manifest = read_manifest(folder / "out")
-    assert {record.fingerprint for record in manifest.values()} == {""}
+        words = shlex.split(out.splitlines()[-1])  # the other class has it too
+        assert words[words.index("--input") + 1] == f"{address}/anna.mp4"
+    (line,) = SourceList(folder / "out").lines.values()
+    assert line.fingerprint == ""
     status, out, error, _ = gather(
         f"{address.replace('//', '//me:secret@')}/missing.mp4"
     )
     assert status == 1
     assert "127.0.0.1" in error
+    assert "secret" not in out + error
+    make_video(folder / "blank.mp4")
+    status, out, error, _ = gather(f"{address.replace('//', '//me:secret@')}/blank.mp4")
+    assert "no face found" in error
     assert "secret" not in out + error
 
 
@@ -432,30 +490,28 @@ def test_a_damaged_video_is_read_to_its_end_and_says_so(gather, carphone, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("source", "output", "options", "expected"),
+    ("output", "options", "expected"),
     [
-        ("anna-real.mp4", "my data/real", [], ["in/anna-fake.mp4", "my data/fake"]),
-        ("Anna FAKE.mp4", "d/fake", ["--skip", 60], ["in/Anna real.mp4", "d/real"]),
-        ("clip.mp4", "d/live", ["--margin", 0.5], ["in/fake.mp4", "d/fake"]),
+        ("my data/real", [], ["videos/fake.mp4", "my data/fake"]),
+        ("d/fake", ["--skip", 60], ["videos/real.mp4", "d/real"]),
+        ("d/live", ["--margin", 0.5], ["videos/fake.mp4", "d/fake"]),
     ],
 )
 def test_the_last_line_is_the_command_for_the_other_class_and_then_for_training(
-    source, output, options, expected, gather, carphone, tmp_path
+    output, options, expected, gather, carphone, tmp_path, monkeypatch
 ):
-    video = tmp_path / "in" / source
-    video.parent.mkdir()
-    video.write_bytes(carphone.read_bytes())
-    for is_filmed in (False, True):
-        _, out, *_ = gather(video, *options, output=output)
-        kind, _, command = out.splitlines()[-1].partition(": ")
-        assert kind == "[INFO] next" + ", when it is filmed" * (not is_filmed)
-        _, script, _, other, _, folder, *same = shlex.split(command)
-        assert Path(script).name == "gather_examples.py"
-        assert [other, folder] == [str(tmp_path / name) for name in expected]
-        assert same[2:] == [str(option) for option in options]
-        Path(other).write_bytes(carphone.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    _, out, *_ = gather(carphone, *options, output=output)
+    kind, _, command = out.splitlines()[-1].partition(": ")
+    assert kind == "[INFO] next"
+    _, script, _, other, _, folder, *same = shlex.split(command)
+    assert Path(script).name == "gather_examples.py"
+    assert [other, folder] == [expected[0], str(tmp_path / expected[1])]
+    assert same == [str(option) for option in options]
+    (tmp_path / "videos").mkdir()
+    Path(other).write_bytes(carphone.read_bytes())
     assert gather_examples.main(shlex.split(command)[2:]) == 0
-    _, out, *_ = gather(video, *options, output=output)
+    _, out, *_ = gather(carphone, *options, output=output)
     command = out.splitlines()[-1].partition(": ")[2]
     dataset = str((tmp_path / output).parent)
     assert shlex.split(command)[-2:] == ["--dataset", dataset]

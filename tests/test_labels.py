@@ -13,7 +13,6 @@ from sklearn.preprocessing import LabelEncoder
 EVERYTHING = Labels(
     ["fake", "mask", "real"],
     margin=0.5,
-    detector="YuNet",
     threshold=0.25,
     learnt=["0123abcd", "89ab4567"],
     model_sha256="ab" * 32,
@@ -43,6 +42,13 @@ def test_an_encoder_from_elsewhere_has_no_margin_and_no_threshold(tmp_path):
     encoder = LabelEncoder().fit(["real", "fake", "real"])
     (tmp_path / "le.pickle").write_bytes(pickle.dumps(encoder))
     assert load_labels(tmp_path / "le.pickle") == Labels(["fake", "real"])
+
+
+def test_the_detector_that_older_versions_wrote_is_passed_over(tmp_path):
+    encoder = LabelEncoder().fit(["real", "fake"])
+    encoder.margin, encoder.detector = 0.5, "res10"
+    (tmp_path / "le.pickle").write_bytes(pickle.dumps(encoder))
+    assert load_labels(tmp_path / "le.pickle") == Labels(["fake", "real"], 0.5)
 
 
 @pytest.mark.parametrize("name", ["margin", "threshold"])

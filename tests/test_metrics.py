@@ -1,19 +1,25 @@
 import json
 import math
+from dataclasses import asdict
 
 from pyimagesearch.metrics import (
     Rate,
     apcer,
     bpcer,
-    bpcer_at_apcer,
     equal_error,
     evaluate,
+    measure,
     shorten_threshold,
+    threshold_at_apcer,
 )
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 import pytest
+from datasets import (
+    CLASSES,
+    make_footage,
+)
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
@@ -52,8 +58,7 @@ def test_wilsons_interval():
         assert Rate(errors, n).interval == pytest.approx(tuple(scipys), abs=1e-9)
     assert Rate(0, 10).interval[0] == 0
     assert Rate(10, 10).interval[1] == 1
-    assert Rate(0, 0).interval == (0, 1)
-    assert math.isnan(Rate(0, 0).value)
+    assert Rate(0, 0).interval is Rate(0, 0).rate is None
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 6])
@@ -66,32 +71,31 @@ def test_rates_agree_with_scikit_learn(attacks, bona_fides, decimals):
         truth, scores, drop_intermediate=False
     )
     for passing, accepted, threshold in zip(fpr, tpr, thresholds, strict=True):
-        assert apcer(attacks, threshold).value == pytest.approx(passing)
-        assert bpcer(bona_fides, threshold).value == pytest.approx(1 - accepted)
+        assert apcer(attacks, threshold).rate == pytest.approx(passing)
+        assert bpcer(bona_fides, threshold).rate == pytest.approx(1 - accepted)
 
     eer, threshold = equal_error(attacks, bona_fides)
     differences = abs(fpr - (1 - tpr))
     assert abs(
-        apcer(attacks, threshold).value - bpcer(bona_fides, threshold).value
+        apcer(attacks, threshold).rate - bpcer(bona_fides, threshold).rate
     ) == pytest.approx(differences.min())
     best = np.isclose(differences, differences.min())
     assert eer == pytest.approx(((fpr + 1 - tpr) / 2)[best].min())
 
     for limit in (0.05, 0.01):
-        found = bpcer_at_apcer({"fake": attacks}, bona_fides, limit)
+        threshold = threshold_at_apcer({"fake": attacks}, bona_fides, limit)
         if len(attacks) < 1 / limit:
-            assert found is None
+            assert threshold is None
         else:
-            rate, threshold = found
-            assert rate.value == pytest.approx((1 - tpr)[fpr <= limit].min())
-            assert rate == bpcer(bona_fides, threshold)
-            assert apcer(attacks, threshold).value <= limit
+            rate = bpcer(bona_fides, threshold).rate
+            assert rate == pytest.approx((1 - tpr)[fpr <= limit].min())
+            assert apcer(attacks, threshold).rate <= limit
 
     labels = np.where(truth == 1, BONA_FIDE, "fake")
     sources = np.array(["one"] * len(truth))
-    figures = evaluate(scores, labels, sources, 0.5)["frames"]
-    assert figures["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(truth, scores))
-    wrong = (figures["acer"] * 2, figures["bpcer"]["rate"])
+    figures = evaluate(scores, labels, sources, 0.5).frames
+    assert figures.auc == pytest.approx(sklearn_metrics.roc_auc_score(truth, scores))
+    wrong = (figures.acer * 2, figures.bpcer.rate)
     assert 1 - wrong[0] / 2 == pytest.approx(
         sklearn_metrics.balanced_accuracy_score(truth, scores >= 0.5)
     )
@@ -113,22 +117,18 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
     labels = np.array(["print"] * 4 + ["replay"] * 2 + [BONA_FIDE] * 2)
     sources = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
     evaluation = evaluate(scores, labels, sources, 0.5)
-    frames, presentations = evaluation["frames"], evaluation["presentations"]
-    assert frames["apcer"]["print"]["rate"] == 0.25
-    assert frames["apcer"]["replay"]["rate"] == 0.5
-    assert frames["worst_instrument"] == "replay"
-    assert frames["bpcer"]["rate"] == 0.5
-    assert frames["acer"] == 0.5
-    over = frames["apcer"]["print"]["over_sources"]
-    assert over == {"n": 2, "mean": 0.25, "worst": "a"}
+    frames, presentations = evaluation.frames, evaluation.presentations
+    assert frames.apcer["print"].rate == 0.25
+    assert frames.apcer["replay"].rate == 0.5
+    assert frames.worst_instrument == "replay"
+    assert frames.bpcer.rate == 0.5
+    assert frames.acer == 0.5
 
     # Means of the sources: a 0.5, b 0.1, c 0.5, d 0.55.
-    interval = list(Rate(1, 2).interval)
-    expected = {"errors": 1, "n": 2, "rate": 0.5, "interval": interval}
-    assert presentations["apcer"]["print"] == expected
-    assert presentations["apcer"]["replay"]["errors"] == 1
-    assert presentations["bpcer"]["errors"] == 0
-    means = {s["source"]: s["mean_score"] for s in evaluation["sources"]}
+    assert presentations.apcer["print"] == Rate(1, 2)
+    assert presentations.apcer["replay"].errors == 1
+    assert presentations.bpcer.errors == 0
+    means = {s.source: s.mean_score for s in evaluation.sources}
     assert means == pytest.approx({"a": 0.5, "b": 0.1, "c": 0.5, "d": 0.55})
 
 
@@ -136,8 +136,8 @@ def test_sources_of_one_name_in_two_classes_are_two():
     evaluation = evaluate(
         np.array([0.1, 0.9]), np.array(["fake", BONA_FIDE]), np.array(["v", "v"]), 0.5
     )
-    assert len(evaluation["sources"]) == 2
-    assert evaluation["presentations"]["acer"] == 0
+    assert len(evaluation.sources) == 2
+    assert evaluation.presentations.acer == 0
 
 
 @pytest.mark.parametrize(
@@ -152,15 +152,15 @@ def test_sources_of_one_name_in_two_classes_are_two():
 def test_only_one_kind_of_crops(labels, missing):
     scores = np.linspace(0.2, 0.8, len(labels))
     evaluation = evaluate(scores, np.array(labels), np.array(labels), 0.5)
-    frames = evaluation["frames"]
-    assert frames["acer"] is frames["eer"] is frames["auc"] is None
+    frames = evaluation.frames
+    assert frames.acer is frames.eer is frames.auc is None
     if missing == "apcer":
-        assert frames["apcer"] == {}
-        assert frames["worst_instrument"] is None
+        assert frames.apcer == {}
+        assert frames.worst_instrument is None
     else:
-        assert frames["bpcer"]["rate"] is None
-    assert frames["operating_points"] == {}
-    json.dumps(evaluation, allow_nan=False)
+        assert frames.bpcer.rate is None
+    assert frames.operating_points == {}
+    json.dumps(asdict(evaluation), allow_nan=False)
 
 
 def test_the_figures_have_the_rates_at_each_operating_point():
@@ -168,38 +168,34 @@ def test_the_figures_have_the_rates_at_each_operating_point():
     labels = np.array(["fake", "print"] * 60 + [BONA_FIDE] * 30)
     sources = np.array([f"v{i // 30}" for i in range(150)])
     scores = np.r_[attacks, bona_fides]
-    figures = evaluate(scores, labels, sources, 0.5)["frames"]
-    points = figures["operating_points"]
+    figures = evaluate(scores, labels, sources, 0.5).frames
+    points = figures.operating_points
     limits = ["APCER at most 10 %", "APCER at most 5 %"]  # of 60 each, 1 % is none
     assert [*points] == ["chosen beforehand", "equal error", *limits]
     kinds = {"fake": attacks[::2], "print": attacks[1::2]}
     for point in points.values():
-        rates = {k: apcer(own, point["threshold"]) for k, own in kinds.items()}
-        worst = point["instrument"]
-        assert rates[worst].value == max(rate.value for rate in rates.values())
-        assert point["apcer"] == rates[worst].as_dict()
-        assert point["bpcer"] == bpcer(bona_fides, point["threshold"]).as_dict()
-    assert points["equal error"]["threshold"] == figures["eer_threshold"]
+        rates = {k: apcer(own, point.threshold) for k, own in kinds.items()}
+        worst = point.instrument
+        assert rates[worst].rate == max(rate.rate for rate in rates.values())
+        assert point.apcer == rates[worst]
+        assert point.bpcer == bpcer(bona_fides, point.threshold)
+    assert points["equal error"].threshold == figures.eer_threshold
     point = points["APCER at most 5 %"]
-    threshold = {"threshold": point["threshold"]}
-    assert figures["bpcer_at_apcer_5"] == point["bpcer"] | threshold
-    assert figures["bpcer_at_apcer_1"] is None
-    assert point["apcer"]["rate"] <= 0.05
+    assert point.apcer.rate <= 0.05
 
 
 def test_prints_that_all_pass_do_not_vanish_among_many_replays():
     scores = np.r_[np.full(95, 0.1), np.full(20, 0.9), np.full(40, 0.8)]
     labels = np.repeat(["replay", "print", BONA_FIDE], [95, 20, 40])
-    figures = evaluate(scores, labels, labels, 0.5)["frames"]
-    point = figures["operating_points"]["APCER at most 5 %"]
-    assert point["threshold"] > 0.9
-    assert point["bpcer"]["rate"] == 1
-    assert (figures["eer"], figures["eer_instrument"]) == (1, "print")
+    figures = evaluate(scores, labels, labels, 0.5).frames
+    point = figures.operating_points["APCER at most 5 %"]
+    assert point.threshold > 0.9
+    assert point.bpcer.rate == 1
+    assert (figures.eer, figures.eer_instrument) == (1, "print")
     # With five prints, nobody can tell.
     few = np.r_[0:100, 115:155]
-    figures = evaluate(scores[few], labels[few], labels[few], 0.5)["frames"]
-    assert figures["bpcer_at_apcer_5"] is None
-    assert [*figures["operating_points"]] == ["chosen beforehand", "equal error"]
+    figures = evaluate(scores[few], labels[few], labels[few], 0.5).frames
+    assert [*figures.operating_points] == ["chosen beforehand", "equal error"]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -211,11 +207,11 @@ def test_the_equal_error_rate_is_that_of_the_worst_kind(seed):
     bona_fides = rng.beta(4, 2, 30)
     labels = np.repeat([*kinds, BONA_FIDE], [*map(len, kinds.values()), 30])
     scores = np.concatenate([*kinds.values(), bona_fides])
-    figures = evaluate(scores, labels, labels, 0.5)["frames"]
+    figures = evaluate(scores, labels, labels, 0.5).frames
     rates = {name: equal_error(own, bona_fides) for name, own in kinds.items()}
-    worst = figures["eer_instrument"]
-    assert (figures["eer"], figures["eer_threshold"]) == rates[worst]
-    assert figures["eer"] == max(rate for rate, _ in rates.values())
+    worst = figures.eer_instrument
+    assert (figures.eer, figures.eer_threshold) == rates[worst]
+    assert figures.eer == max(rate for rate, _ in rates.values())
 
 
 def test_no_probability_is_above_1_whatever_rounding_does():
@@ -225,7 +221,7 @@ def test_no_probability_is_above_1_whatever_rounding_does():
     counts = attacks + bona_fides
     scores = np.repeat(np.arange(len(counts)) / 100, counts)
     labels = np.repeat(["fake", BONA_FIDE], [sum(attacks), sum(bona_fides)])
-    assert evaluate(scores, labels, labels, 0.5)["frames"]["auc"] == 1
+    assert evaluate(scores, labels, labels, 0.5).frames.auc == 1
 
 
 def awkward_scores(rng):
@@ -301,11 +297,11 @@ def test_what_is_pasted_has_the_equal_error_rate_that_was_promised(seed):
     rate, threshold = equal_error(attacks, bona_fides)
     assert 0 <= threshold <= 1
     pasted = float(f"{threshold}")
-    passing = apcer(attacks, pasted).value
-    rejected = bpcer(bona_fides, pasted).value
+    passing = apcer(attacks, pasted).rate
+    rejected = bpcer(bona_fides, pasted).rate
     assert rate == pytest.approx((passing + rejected) / 2)
     best = min(
-        abs(apcer(attacks, other).value - bpcer(bona_fides, other).value)
+        abs(apcer(attacks, other).rate - bpcer(bona_fides, other).rate)
         for other in possible_thresholds(np.r_[attacks, bona_fides])
     )
     assert abs(passing - rejected) == pytest.approx(best)
@@ -320,39 +316,37 @@ def test_what_is_pasted_lets_as_few_attacks_pass_as_was_promised(seed, limit, ki
     attacks = dict(enumerate(np.array_split(attacks, min(kinds, len(attacks)))))
 
     def holds(threshold):
-        return all(apcer(own, threshold).value <= limit for own in attacks.values())
+        return all(apcer(own, threshold).rate <= limit for own in attacks.values())
 
     possible = [
         bpcer(bona_fides, threshold).errors
         for threshold in possible_thresholds(np.r_[(*attacks.values(), bona_fides)])
         if holds(threshold)
     ]
-    found = bpcer_at_apcer(attacks, bona_fides, limit)
+    threshold = threshold_at_apcer(attacks, bona_fides, limit)
     if min(map(len, attacks.values())) < 1 / limit or not possible:
-        assert found is None
+        assert threshold is None
         return
-    rate, threshold = found
     assert 0 <= threshold <= 1
     pasted = float(f"{threshold}")
     assert holds(pasted)
-    assert bpcer(bona_fides, pasted) == rate == (min(possible), len(bona_fides))
+    assert bpcer(bona_fides, pasted).errors == min(possible)
 
 
 def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
     bona_fides = np.array([0.2, 0.9, 1.0])
     attacks = np.array([1.0, 1.0] + [0.1] * 18)
-    assert bpcer_at_apcer({"fake": attacks}, bona_fides, 0.05) is None
+    assert threshold_at_apcer({"fake": attacks}, bona_fides, 0.05) is None
     # One in twenty may pass.
-    rate, threshold = bpcer_at_apcer({"fake": attacks[1:]}, bona_fides, 0.1)
-    assert rate == Rate(0, 3)
+    threshold = threshold_at_apcer({"fake": attacks[1:]}, bona_fides, 0.1)
     assert 0.1 < threshold <= 0.2
-    assert bpcer_at_apcer({"fake": np.ones(20)}, bona_fides, 0.05) is None
+    assert threshold_at_apcer({"fake": np.ones(20)}, bona_fides, 0.05) is None
     points = evaluate(
         np.r_[attacks, bona_fides],
         np.array(["fake"] * 20 + [BONA_FIDE] * 3),
         np.array(["one"] * 23),
         0.5,
-    )["frames"]["operating_points"]
+    ).frames.operating_points
     # Two of twenty pass, which is no more than 10 %.
     assert [*points] == ["chosen beforehand", "equal error", "APCER at most 10 %"]
 
@@ -360,6 +354,78 @@ def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
 def test_a_bpcer_needs_as_many_attacks_as_can_tell_its_apcer():
     attacks, bona_fides = np.linspace(0, 0.4, 20), np.array([0.5, 0.9])
     few, enough = {"fake": attacks[:19]}, {"fake": attacks}
-    assert bpcer_at_apcer(few, bona_fides, 0.05) is None
-    assert bpcer_at_apcer(enough, bona_fides, 0.05)[0] == Rate(0, 2)
-    assert bpcer_at_apcer({"print": attacks[:19], **enough}, bona_fides, 0.05) is None
+    assert threshold_at_apcer(few, bona_fides, 0.05) is None
+    assert 0.4 < threshold_at_apcer(enough, bona_fides, 0.05) <= 0.5
+    assert (
+        threshold_at_apcer({"print": attacks[:19], **enough}, bona_fides, 0.05) is None
+    )
+
+
+def test_every_number_of_a_dataset_that_was_made_by_hand(tmp_path):
+    dataset, probabilities = make_footage(tmp_path)
+    figures, scores = measure(probabilities, CLASSES, dataset, 0.75)
+    json.dumps(asdict(figures), allow_nan=False)
+    assert len(scores) == 89
+    presentations = figures.evaluation.presentations
+    frames = figures.evaluation.frames
+
+    def rates(level):
+        rates = {"real": level.bpcer, **level.apcer}
+        return {label: (rate.errors, rate.n) for label, rate in rates.items()}
+
+    # Means: anna-real 0.83, ben-real 0.4, prints 0.13 and 0.25, anna-replay 0.667.
+    assert rates(presentations) == {"real": (1, 2), "print": (0, 2), "replay": (1, 1)}
+    assert rates(frames) == {"real": (26, 44), "print": (1, 24), "replay": (20, 21)}
+    for level in (presentations, frames):
+        assert level.worst_instrument == level.eer_instrument == "replay"
+    assert presentations.acer == 0.75
+    assert frames.acer == pytest.approx((26 / 44 + 20 / 21) / 2)
+    # Of two real presentations one is above, one below the replay.
+    assert presentations.eer in (0.25, 0.75)
+    # Of 2 times 3 pairs, only ben-real and anna-replay are the wrong way round.
+    assert presentations.auc == pytest.approx(5 / 6)
+    frozen = figures.evaluation_at_development_threshold
+    assert frozen.threshold == 0.75
+    assert rates(frozen.presentations)["replay"] == (0, 1)
+    assert rates(frozen.frames)["print"] == (1, 24)
+
+    def counts(table):
+        return {
+            name: {label: (rate.errors, rate.n) for label, rate in own.items()}
+            for name, own in table.items()
+        }
+
+    silent = figures.non_response
+    assert counts(figures.by_size) == {
+        "16-48": {"real": (24, 24)},
+        "96-192": {"real": (2, 20), "print": (1, 24)},
+        "192 and above": {"replay": (20, 21)},
+    }
+    assert counts(figures.by_person) == {
+        "anna": {"real": (2, 20), "print": (1, 22), "replay": (20, 21)},
+        "ben": {"real": (24, 24), "print": (0, 2)},
+    }
+    unknown = {label: own.not_known for label, own in silent.items()}
+    assert unknown == {"real": 1, "print": 1, "replay": 1, "mask": 0}
+    silent = {
+        label: {"presentations": own.presentations, "frames": own.frames}
+        for label, own in silent.items()
+    }
+    assert counts(silent) == {
+        "real": {"presentations": (0, 1), "frames": (4, 40)},
+        "print": {"presentations": (1, 2), "frames": (10, 32)},
+        "replay": {"presentations": (0, 0), "frames": (0, 0)},
+        "mask": {"presentations": (1, 1), "frames": (40, 40)},
+    }
+    sources = figures.evaluation.sources
+    assert {s.source: (s.errors, s.n) for s in sources} == {
+        "anna-real": (2, 20),
+        "ben-real": (24, 24),
+        "anna-print": (1, 22),
+        "ben-print": (0, 2),
+        "anna-replay": (20, 21),
+    }
+    report = figures.classification_report
+    assert report["real"]["support"] == 44
+    # By the largest probability, and so not from 0.5 on.
+    assert report["real"]["recall"] == pytest.approx(18 / 44)

@@ -75,7 +75,7 @@ def build(*shape, layers):
     ("model", "reason"),
     [
         (LivenessNet.build(8, 8, 1, 2), "takes images of 1 channels"),
-        (LivenessNet.build(8, 8, 3, 1), "it has 1 output"),
+        (LivenessNet.build(8, 8, 3, 1), "it has one output"),
         (LivenessNet.build(1024, 8, 3, 2), "1024 is not a valid size"),
         (build(8, 8, 3, layers=[keras.layers.Flatten()]), "not a LivenessNet"),
         (
@@ -132,6 +132,9 @@ def test_any_number_of_crops_is_classified_as_the_model_does(n, model):
     assert probabilities.dtype == np.float32
     expected = model(scale(crops), training=False) if n else probabilities
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    some = rng.permutation(n)[: n // 2 + 1]
+    rows = classify(as_network(model).predict, crops, some)
+    np.testing.assert_allclose(rows, probabilities[some], atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
@@ -37,6 +38,8 @@ from conftest import read_all
 
 FRAMES = itertools.count()
 
+YUNET = SimpleNamespace(name="YuNet", size=320, confidence=0.7)
+
 
 def picture(height, width, value=100, seconds=None, fps=12.5, source="a"):
     """Make the next frame of a video; every call is one frame later."""
@@ -47,8 +50,8 @@ def picture(height, width, value=100, seconds=None, fps=12.5, source="a"):
 
 
 def predict(face, label, score=0.9, probability=0.9):
-    rows = np.array([1 - score, score])
-    return Prediction(face, label, score, probability, rows, 7, None)
+    rows, crop = np.array([1 - score, score]), np.zeros((40, 40, 3), np.uint8)
+    return Prediction(face, label, score, probability, rows, 7, crop)
 
 
 def read_fps(path):
@@ -67,6 +70,8 @@ def test_an_image_is_written_without_loss(tmp_path):
     ("name", "kind", "reason"),
     [
         ("a.png", "video", "one video"),
+        ("a.avi", "video", r"a\.avi: .* must end in one of \.mkv \.mov \.mp4$"),
+        ("a.webm", "video", r"a\.webm: .* must end in one of \.mkv \.mov \.mp4$"),
         ("a.mp4", "image", "one image"),
         ("a", "video", r"\.mp4"),
     ],
@@ -108,11 +113,14 @@ def test_a_folder_gets_a_file_for_each_source(tmp_path):
         assert write(picture(64, 64, source="a", fps=None))
         for _ in range(3):
             assert write(picture(64, 64, source="b"))
-        assert write(picture(32, 32, source="c", fps=None))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        assert write(picture(32, 32, source="anna/c", fps=None))
+        assert write(picture(64, 64, source="anna/near"))
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in files) == [
         "a.png",
+        "anna/c.png",
+        "anna/near.mp4",
         "b.mp4",
-        "c.png",
     ]
     assert len(read_all(tmp_path / "out" / "b.mp4")) == 3
 
@@ -222,7 +230,7 @@ def test_the_color_tells_real_faces_unsure_ones_and_attacks_apart(label, color):
 def test_while_collecting_the_keys_are_drawn_below_the_faces(tmp_path):
     labels = Labels(["fake", "real"])
     faces = [Face(20, 20, 60, 60, 0.9), Face(200, 20, 240, 60, 0.9)]
-    collector = Collector(tmp_path, labels, "res10", (0.5, 0.5), by_key=True)
+    collector = Collector(tmp_path, labels, YUNET)
     frame = picture(200, 300, 0)
     with closing(collector):
         collector.see(frame, [predict(faces[0], "real"), predict(faces[1], "fake")])
@@ -267,7 +275,7 @@ def test_a_paced_window_shows_every_frame_at_its_time(screen):
 
 @pytest.mark.timeout(60)
 def test_keys_go_to_the_collector_and_its_caption_follows(screen, tmp_path):
-    collector = Collector(tmp_path, Labels([]), "res10", (0.5, 0.5), by_key=True)
+    collector = Collector(tmp_path, Labels([]), YUNET)
     frame = picture(200, 300, 0, fps=None)
     collector.see(frame, [predict(Face(20, 20, 90, 90, 0.9), "")])
 

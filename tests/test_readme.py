@@ -6,7 +6,7 @@ from pathlib import Path
 import gather_examples
 import liveness_demo
 import train
-from pyimagesearch.collect import UNSURE_LIMIT, UNSURE_SECONDS
+from pyimagesearch.collect import ENOUGH_TO_TRAIN
 from pyimagesearch.faces import MIN_SIDE
 from pyimagesearch.folds import BLOCKS, FOLDS
 from pyimagesearch.labels import THRESHOLD
@@ -28,7 +28,7 @@ SCRIPTS = {
 NEEDED = {"gather_examples.py": ["-i", "a.mp4", "-o", "dataset/real"]}
 GATHER = gather_examples.parse_args(NEEDED["gather_examples.py"])
 DEMO = liveness_demo.parse_args([])
-WORDS = {0.5: "half a second", 2: "two", 3: "three"}
+WORDS = {0.5: "half a second", 3: "three", 8: "eight"}
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
@@ -98,8 +98,7 @@ def test_every_command_of_readme_is_understood(command):
         f"opens camera {DEMO.input} ",
         f"averaged over {WORDS[DEMO.smooth]} (`--smooth`)",
         f"reopened {WORDS[len(REOPEN_PAUSES)]} times",
-        f"at most {WORDS[1 / UNSURE_SECONDS]} a second for each face",
-        f"{UNSURE_LIMIT} in a run",
+        f"With {WORDS[ENOUGH_TO_TRAIN]} of each",
         f"faces under {MIN_SIDE} pixels",
     ],
 )

@@ -1,3 +1,4 @@
+import base64
 import itertools
 import json
 import os
@@ -7,15 +8,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 
+import gather_examples
 import train
-from pyimagesearch import evaluation, training
+from pyimagesearch import training
 from pyimagesearch.backend import keras
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
+from pyimagesearch.files import sha256_of
 from pyimagesearch.folds import Fold
-from pyimagesearch.labels import load_labels
+from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.models import load_network
 
@@ -163,7 +165,7 @@ def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
         ("real", 20)
     ]
     assert report["split"]["how"] == "nothing is held out"
-    assert not {"evaluation", "folds", "classification_report"} & set(report)
+    assert not {"evaluation", "classification_report"} & set(report)
     assert len(report["history"]["loss"]) == 10
     assert cv2.imread(str(tmp_path / "plot.png")).shape == (450, 1200, 3)
     # It has learnt what it was shown, and --evaluate measures it as any other.
@@ -188,9 +190,7 @@ def test_recaptures_are_simulated_unless_they_are_not_wanted(
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["recaptures"] == count
     # All figures are of true crops.
-    (fold,) = report["folds"]
-    assert sum(flatten(fold["test"]).values()) == 8
-    assert sum(flatten(fold["train"]).values()) <= 24
+    assert report["classification_report"]["macro avg"]["support"] == 8
 
 
 def test_an_output_that_cannot_be_written_is_said_before_training(
@@ -228,17 +228,6 @@ def films(dataset, tmp_path_factory):
     return folder
 
 
-def flatten(counts):
-    """Make {label: {source: count}} {(label, source): count}."""
-    return Counter(
-        {
-            (label, source): count
-            for label, sources in counts.items()
-            for source, count in sources.items()
-        }
-    )
-
-
 def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path):
     report = tmp_path / "reports" / "report.json"
     status, out, _ = run(dataset, "--epochs", 2, "--folds", 1, "--report", report)
@@ -258,21 +247,18 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
 
     report = json.loads(report.read_text())
     assert report["split"]["how"] == "blocks of frames"
-    (fold,) = report["folds"]
-    assert fold["test"]["real"]["real"] == 15
-    assert 36 <= fold["train"]["real"]["real"] <= 42
     assert report["recipe"]["name"] == "steady"
     assert report["seed"] == 42
     assert report["margin"] == 0
     assert report["interrupted"] is False
-    assert report["development_threshold"] == labels.threshold
+    threshold = report["evaluation"]["frames"]["eer_threshold"]
+    assert labels.threshold == threshold
     assert len(report["history"]["val_loss"]) == 2
     assert report["history"]["validated"] == [1, 2]
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == frames["apcer"]["fake"]["n"] == 15
     assert report["classification_report"]["real"]["support"] == 15
     assert {"python", "tensorflow", "keras", "numpy"} <= set(report["versions"])
-    assert min(report["seconds"].values()) > 0
 
 
 def test_of_eight_crops_of_each_class_is_said_what_can_be_known(dataset, run, tmp_path):
@@ -306,7 +292,7 @@ class Spy:
         def watch(dataset, fold, *arguments):
             result = train_network(dataset, fold, *arguments)
             order = orders[fold.train.tobytes()]
-            self.trainings.append((fold.train, fold.test, order, result[0]))
+            self.trainings.append((fold.train, fold.test, order, result.model))
             return result
 
         monkeypatch.setattr(training, "draw_order", draw)
@@ -317,13 +303,13 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     films, run, tmp_path, monkeypatch
 ):
     spy, scored = Spy(monkeypatch), []
-    measure = evaluation.measure
+    measure = train.measure
 
     def watch(probabilities, classes, dataset, *arguments, **options):
         scored.append((probabilities, dataset))
         return measure(probabilities, classes, dataset, *arguments, **options)
 
-    monkeypatch.setattr(evaluation, "measure", watch)
+    monkeypatch.setattr(train, "measure", watch)
     assert run(films, "--epochs", 1, "--report", tmp_path / "r.json")[0] == 0
     everything = list(range(80))
     spy.trainings.sort(key=lambda one: len(one[0]))
@@ -336,7 +322,10 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     assert probabilities.shape == (80, 2)
     whole = load_dataset(films)
     assert dataset.paths == whole.paths
+    persons = np.array([path.name.split("-")[0] for path in whole.paths])
     for learnt, tested, order, model in folds:
+        assert len(learnt) + len(tested) == 80
+        assert not set(persons[learnt]) & set(persons[tested])
         assert set(order.ravel()) == set(learnt)
         assert not set(learnt) & set(tested)
         # What was measured is what that network, asked again, says of them.
@@ -347,27 +336,6 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     assert report["split"]["how"] == "whole sources"
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == frames["apcer"]["fake"]["n"] == 40
-    whole = Counter()
-    for fold in report["folds"]:
-        persons = [
-            {source.split("-")[0] for _, source in flatten(fold[side])}
-            for side in ("train", "test")
-        ]
-        assert not persons[0] & persons[1]
-        whole += flatten(fold["test"])
-        assert flatten(fold["train"]) + flatten(fold["test"]) == Counter(
-            {
-                (label, f"{person}-{label}"): 10
-                for person in ("anna", "bob", "carla", "dan")
-                for label in ("real", "fake")
-            }
-        )
-        assert 0 <= fold["accuracy"] <= 1
-    assert set(whole.values()) == {10}
-    accuracies = [fold["accuracy"] for fold in report["folds"]]
-    assert report["classification_report"]["accuracy"] == pytest.approx(
-        np.mean(accuracies)
-    )
     # The final network is measured on nothing, as there is nothing new to it.
     assert "val_loss" not in report["history"]
     assert report["history"]["validated"] == []
@@ -385,19 +353,19 @@ def test_one_fold_learns_no_crop_that_it_is_measured_on(films, run, monkeypatch)
 @pytest.mark.parametrize(
     ("options", "epochs", "steps"),
     [
-        (["--epochs", 2], 2, 2 * 5),
+        (["--epochs", 2], 2, 2 * 30),
         (["--epochs", 2, "--recipe", "tutorial"], 2, 2 * 10),
         (["--recipe", "tutorial"], 50, 50 * 10),
         ([], 20, 20 * 30),
     ],
 )
-def test_an_epoch_of_few_crops_has_30_batches_unless_epochs_are_named(
+def test_an_epoch_of_few_crops_has_30_batches_however_many_epochs_there_are(
     options, epochs, steps, films, run, monkeypatch
 ):
     seen = []
 
     def stop(dataset, fold, recipe, *_arguments):
-        seen.append((recipe.epochs, train.count_steps(recipe, fold)))
+        seen.append((recipe.epochs, recipe.steps(fold)))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "train_network", stop)
@@ -412,7 +380,7 @@ def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
     train_network, seen = train.train_network, {}
 
     def watch(dataset, fold, recipe, *arguments):
-        seen[len(fold.train)] = recipe.epochs, train.count_steps(recipe, fold)
+        seen[len(fold.train)] = recipe.epochs, recipe.steps(fold)
         recipe = recipe._replace(epochs=1)
         return train_network(dataset, fold, recipe, *arguments)
 
@@ -428,7 +396,7 @@ def test_a_fold_has_two_thirds_of_the_steps_that_few_crops_take(
 def test_more_crops_than_30_batches_are_learnt_once_in_an_epoch():
     for crops, steps in ((2, 30), (480, 30), (481, 31), (4000, 250)):
         fold = Fold(np.arange(crops), np.arange(0))
-        assert train.count_steps(train.RECIPES["steady"], fold) == steps
+        assert train.RECIPES["steady"].steps(fold) == steps
 
 
 @pytest.mark.parametrize("folds", [1, 2])
@@ -518,15 +486,15 @@ def test_ctrl_c_in_the_first_epoch_keeps_nothing(
 def test_ctrl_c_later_keeps_the_network_and_its_figures(
     films, run, tmp_path, yesterdays, monkeypatch
 ):
-    # 60 crops in 4 steps an epoch: in the middle of the third one.
-    bar = InterruptingBar(monkeypatch, 1, 10)
+    # 30 steps an epoch: in the middle of the third one.
+    bar = InterruptingBar(monkeypatch, 1, 75)
     options = [*INTERRUPTED, tmp_path / "r.json", "--folds", 1]
     status, out, error = run(films, *options)
     assert status == 130
     assert "[INFO] interrupted" in error
     assert "interrupted in epoch 3; keeping the network as it is" in out
     assert "of 10 (up to" in out
-    assert bar.count == [10]
+    assert bar.count == [75]
     assert yesterdays() == []
     assert load_network(tmp_path / "liveness.model").classes == 2
     report = json.loads((tmp_path / "r.json").read_text())
@@ -537,7 +505,7 @@ def test_ctrl_c_later_keeps_the_network_and_its_figures(
 def test_ctrl_c_in_the_training_of_all_crops_keeps_that_network_without_figures(
     films, run, tmp_path, yesterdays, monkeypatch
 ):
-    InterruptingBar(monkeypatch, 1, 12)  # 80 crops in 5 steps: in the third epoch
+    InterruptingBar(monkeypatch, 1, 75)  # 30 steps an epoch: in the third one
     options = [*INTERRUPTED, tmp_path / "r.json", "--folds", 2]
     status, out, error = run(films, *options)
     assert status == 130
@@ -563,7 +531,6 @@ def test_ctrl_c_in_a_later_fold_keeps_the_whole_network_and_the_figures_so_far(
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["interrupted"] is True
     assert len(report["history"]["loss"]) == 4
-    assert len(report["folds"]) == 1
     assert report["evaluation"]["frames"]["bpcer"]["n"] < 40
 
 
@@ -579,7 +546,7 @@ def test_the_same_seed_gives_the_same_network_and_figures_on_any_number_of_cores
         assert status == 0
         rows = load_network(tmp_path / "liveness.model").predict(images)
         report = json.loads((tmp_path / "r.json").read_text())
-        figures = [report[key] for key in ("evaluation", "folds", "history")]
+        figures = [report[key] for key in ("evaluation", "history")]
         return rows.tolist(), out, figures
 
     first = outcome(1)
@@ -613,7 +580,7 @@ def train_one(films):
 def test_the_statistics_follow_faster_than_in_the_tutorials_recipe(
     recipe, momentum, train_one
 ):
-    model = train_one(recipe)[0]
+    model = train_one(recipe).model
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert [norm.momentum for norm in norms] == [momentum] * 5
 
@@ -624,7 +591,7 @@ def test_held_out_crops_are_measured_as_keras_measures_them(train_one, films):
     assert finished
     dataset = load_dataset(films)
     images = scale(dataset.crops[10:30])
-    targets = training.one_hot(dataset.labels)[10:30]
+    targets = np.eye(2, dtype=np.float32)[dataset.truth[10:30]]
     np.testing.assert_allclose(probabilities, model(images), atol=1e-6)
     loss, accuracy = model.evaluate(images, targets, verbose=0)
     assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-4)
@@ -734,7 +701,6 @@ def test_keras_own_callbacks_do_what_is_said_of_them_in_every_network(
     rates = report["history"]["learning_rate"]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4])
     assert len(report["history"]["loss"]) == 3
-    assert len(report["folds"]) == folds
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == (40 if folds > 1 else 10)
     assert cv2.imread(str(tmp_path / "plot.png")).shape == (1230, 1200, 3)
@@ -820,3 +786,137 @@ def test_two_outputs_of_one_name_are_refused_before_the_work(
     assert "are the same file" in error
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+class TestEvaluate:
+    """`train.py --evaluate`: yesterday's network, or somebody else's crops."""
+
+    def evaluate(self, trained, folder, *options):
+        arguments = ["--evaluate", "-d", folder, "-m", trained / "liveness.model"]
+        arguments += ["-l", trained / "le.pickle", *options]
+        return train.main([str(argument) for argument in arguments])
+
+    def test_all_crops_are_measured_and_nothing_is_trained(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        before = {p: p.read_bytes() for p in trained.iterdir()}
+        options = ["-p", tmp_path / "plot.png", "--report", tmp_path / "r.json"]
+        assert self.evaluate(trained, dataset, *options) == 0
+        assert before == {p: p.read_bytes() for p in trained.iterdir()}
+        out = capsys.readouterr().out
+        assert "presentations, threshold 0.5" in out
+        assert cv2.imread(str(tmp_path / "plot.png")).shape[1] == 1200
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert [(file["source"], file["crops"]) for file in report["files"]] == [
+            ("fake", 60),
+            ("real", 60),
+        ]
+        frames = report["evaluation"]["frames"]
+        assert frames["bpcer"]["n"] == 60
+
+    def test_the_same_command_gives_the_same_report_but_for_the_date(
+        self, trained, dataset, tmp_path
+    ):
+        reports = []
+        for ending in ("json", "json", "html", "html"):
+            options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
+            assert self.evaluate(trained, dataset, *options) == 0
+            text = (tmp_path / f"r.{ending}").read_text()
+            reports.append(re.sub(r"\d{4}-\d\d-\d\dT[\d:+-]+", "now", text))
+        assert reports[0] == reports[1]
+        assert reports[2] == reports[3]
+        report = json.loads(reports[0])
+        (note,) = report["notes"]
+        assert (
+            "was trained on 2 sources of it; the figures say nothing about new" in note
+        )
+        assert reports[2].index(note) < reports[2].index("<table>")
+        assert next(iter(report)) == "notes"
+        assert report["command"].startswith("python train.py --evaluate -d ")
+        assert report["model_sha256"] == sha256_of(trained / "liveness.model")
+        for file in report["files"]:
+            assert file["fingerprint"].endswith(".mp4")
+            assert file["search"]["searched"] == 60
+        picture = re.search('base64,([^"]+)', reports[2])[1]
+        assert base64.b64decode(picture) == (tmp_path / "p.png").read_bytes()
+
+    @pytest.mark.parametrize("name", ["r.txt", "report", "r.pdf", "html"])
+    def test_a_report_is_a_page_or_json(self, name, capsys):
+        with pytest.raises(SystemExit):
+            train.main(["--report", name])
+        assert "the name must end in .html or .json" in capsys.readouterr().err
+
+    def test_the_threshold_of_the_training_is_frozen(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        labels = load_labels(trained / "le.pickle")._replace(threshold=0.9)
+        save_labels(labels, tmp_path / "le.pickle")
+        options = ["-l", tmp_path / "le.pickle", "-p", tmp_path / "p.png"]
+        options += ["--report", tmp_path / "r.json"]
+        assert self.evaluate(trained, dataset, *options) == 0
+        out = capsys.readouterr().out
+        assert re.search("^--threshold 0.9 +of the training", out, re.MULTILINE)
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["evaluation"]["threshold"] == 0.5
+        assert report["evaluation_at_development_threshold"]["threshold"] == 0.9
+
+    def test_other_instruments_and_a_single_class(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        for name in ("print", "replay"):
+            folder = tmp_path / "more" / name
+            folder.mkdir(parents=True)
+            for crop in sorted((dataset / "fake").glob("*.png"))[:8]:
+                (folder / crop.name).write_bytes(crop.read_bytes())
+        assert self.evaluate(trained, tmp_path / "more", "-p", tmp_path / "p.png") == 0
+        out = capsys.readouterr().out
+        assert "too few crops of print and replay for" in out
+        names = re.findall(r"^APCER  (\w+).* of 8 \(up to", out, re.MULTILINE)
+        assert set(names) == {"print", "replay"}
+
+    def test_a_network_without_real_has_no_figures_for_attacks(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        save_labels(Labels(["print", "replay"]), tmp_path / "le.pickle")
+        options = ["-l", tmp_path / "le.pickle", "-p", tmp_path / "p.png"]
+        assert self.evaluate(trained, dataset, *options) == 0
+        out, error = capsys.readouterr()
+        assert "the network has no class real: there are no figures" in error
+        assert "APCER" not in out
+        assert not (tmp_path / "p.png").exists()
+
+    def test_crops_of_another_margin_are_refused(
+        self, trained, videos, detector_folder, tmp_path, capsys
+    ):
+        arguments = ["-i", videos / "real.mp4", "-o", tmp_path / "data" / "real"]
+        arguments += ["-d", detector_folder, "--margin", "0.5", "-s", "60"]
+        assert gather_examples.main([str(argument) for argument in arguments]) == 0
+        assert self.evaluate(trained, tmp_path / "data") == 1
+        error = capsys.readouterr().err
+        assert "was gathered with --margin 0.5, but" in error
+
+    def test_footage_that_was_learnt_is_no_news(
+        self, trained, dataset, videos, detector_folder, tmp_path, capsys
+    ):
+        def is_known(folder):
+            capsys.readouterr()
+            assert self.evaluate(trained, folder, "-p", tmp_path / "p.png") == 0
+            error = capsys.readouterr().err
+            return f"{folder}: the network was trained on 2 sources of it" in error
+
+        assert is_known(dataset)
+        for name, label in itertools.product(("again", "moved"), ("real", "fake")):
+            (tmp_path / name / label).mkdir(parents=True)
+            if name == "again":  # other frames than the training had
+                options = ["-i", videos / f"{label}.mp4", "-d", detector_folder]
+                options += ["-s", 59, "-o", tmp_path / name / label]
+                assert gather_examples.main(list(map(str, options))) == 0
+                continue
+            for crop in sorted((dataset / label).glob("*.png"))[5:25]:  # and renamed
+                content = crop.read_bytes()
+                (tmp_path / name / label / f"new-{crop.name}").write_bytes(content)
+        assert is_known(tmp_path / "again")
+        assert is_known(tmp_path / "moved")
+        for crop in tmp_path.glob("moved/*/*.png"):  # other pictures
+            assert cv2.imwrite(str(crop), 255 - cv2.imread(str(crop)))
+        assert not is_known(tmp_path / "moved")

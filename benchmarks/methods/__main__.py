@@ -17,8 +17,9 @@ from benchmarks import format_runs
 from benchmarks.methods import focus, frequency, gestures, plane, texture
 from benchmarks.methods.learners import LivenessNet, logistic, scaled_svm, svm
 from benchmarks.methods.samples import Samples, load_clips, load_crops, write_sample
-from pyimagesearch.console import UserError, exit_status, positive_int
+from pyimagesearch.console import UserError, exit_status
 from pyimagesearch.faces import shrink
+from pyimagesearch.flags import positive_int
 from pyimagesearch.folds import FOLDS, split_videos
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import equal_error, evaluate
@@ -70,8 +71,8 @@ def compute_figures(scores: np.ndarray, samples: Samples) -> dict[str, float]:
     for name in sorted(set(samples.labels) - {BONA_FIDE}):
         rate, _ = equal_error(scores[samples.labels == name], real)
         figures[f"EER, {name}"] = 100 * rate
-    frames = evaluate(scores, samples.labels, samples.sources, THRESHOLD)["frames"]
-    return figures | {"ACER at 0.5": 100 * frames["acer"], "AUC": 100 * frames["auc"]}
+    frames = evaluate(scores, samples.labels, samples.sources, THRESHOLD).frames
+    return figures | {"ACER at 0.5": 100 * frames.acer, "AUC": 100 * frames.auc}
 
 
 def compare(

@@ -53,8 +53,8 @@ class LivenessNet:
         fold = Fold(every, np.arange(0))
         recipe = train.RECIPES["steady"]
         job = dataset, fold, recipe, self._seed
-        model, *_ = train.train_network(*job, tqdm(disable=True), threading.Event())
-        self._network = models.as_network(model)
+        trained = train.train_network(*job, tqdm(disable=True), threading.Event())
+        self._network = models.as_network(trained.model)
         return self
 
     def predict_proba(self, crops: np.ndarray) -> np.ndarray:

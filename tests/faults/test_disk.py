@@ -68,8 +68,9 @@ def run_mounted(folder, options, *arguments):
     unshare = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
     if subprocess.run([*unshare, mount], capture_output=True).returncode:
         pytest.skip("may not mount anything")
+    script = f'"$@"; status=$?; ls -A {folder}; exit $status'
     return subprocess.run(
-        [*unshare, f'{mount} && "$@" && ls -A {folder}', "sh", *command(*arguments)],
+        [*unshare, f"{mount} && {script}", "sh", *command(*arguments)],
         capture_output=True,
         text=True,
     )
@@ -84,6 +85,19 @@ def test_a_disk_that_fills_up_keeps_what_was_saved(carphone, detector_folder, tm
     saved = done.stdout.count("saved /")
     assert 0 < saved < 120
     assert f"saved {saved} faces" in done.stdout
+
+
+@LINUX
+def test_a_disk_that_a_video_fills_holds_none_of_it(
+    trained, videos, detector_folder, tmp_path
+):
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", videos / "fake.mp4", "--no-display"]
+    arguments += ["-o", tmp_path / "out.mp4"]
+    done = run_mounted(tmp_path, "size=256k", "liveness_demo.py", *arguments)
+    assert_one_error(done, "out.mp4: the video cannot be written: No space left")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout.splitlines()[-1].startswith("[INFO] ")  # no file is listed
 
 
 @LINUX

@@ -48,6 +48,7 @@ def test_damaged_labels_run_nothing_and_are_labels_or_refused(tmp_path):
         b"\x80\x02cnumpy\nndarray\n(I1000000000000\ntR.",
         b"\x80\x02]" + b"r\xff\xff\xff\x7f" + b".",
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
+        b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b".",
         b"(" * 100_000 + b".",
         b"\x80\x02" + b"]" * 50_000 + b"a" * 50_000 + b".",
         b"\x80\x02ccopyreg\n_reconstructor\n(cos\n_wrap_close\ncbuiltins\nobject\nNtR.",
@@ -163,6 +164,11 @@ def claim_much(group, name, shape):
     group.create_dataset(name, shape, "f4", chunks=(256, 256), compression="gzip")
 
 
+def claim_a_gigabyte(group, name, shape):
+    """Of zeros, in a few bytes; Keras reads up to four."""
+    group.create_dataset(name, (1 << 28,), "f4", chunks=(1 << 20,), compression="gzip")
+
+
 def link_to_root(group, name, shape):
     group[name] = group.file["/"]
 
@@ -193,11 +199,19 @@ HOSTILE_MODELS = {
     "stored outside": change_weights("conv2d/vars/0", store_outside),
     "mapped outside": change_weights("dense/vars/0", map_outside),
     "unpacks to 4 TB": change_weights("dense/vars/0", claim_much),
+    "unpacks to 1 GB": change_weights("dense/vars/0", claim_a_gigabyte),
     "circular link": change_weights("dense/vars/0", link_to_root),
     "unpacks to 512 MB": fill_with_zeros,
     "deep": nest,
     "no weights": leave_out,
 }
+
+
+def test_an_array_larger_than_its_file_is_not_unpacked(trained, tmp_path):
+    path = tmp_path / "liveness.model"
+    rewrite(trained, path, HOSTILE_MODELS["unpacks to 1 GB"])
+    with pytest.raises(UserError, match="claims to be larger than the file"):
+        load_network(path)
 
 
 @pytest.mark.parametrize("kind", HOSTILE_MODELS)
@@ -241,6 +255,15 @@ def renamed(trained, folder):
     path = folder / "liveness.keras"
     path.write_bytes((trained / "liveness.model").read_bytes())
     return path
+
+
+@pytest.mark.parametrize("replace", [link_outside, store_outside, map_outside])
+def test_hdf5_that_reads_other_files_is_refused(replace, hdf5, tmp_path):
+    path, members = tmp_path / "liveness.model", {"model.weights.h5": hdf5.read_bytes()}
+    change_weights("conv2d/kernel", replace)(members)
+    path.write_bytes(members["model.weights.h5"])
+    with pytest.raises(UserError, match="Not allowed"):
+        load_network(path)
 
 
 def test_code_in_hdf5_is_refused_and_not_run(hdf5, tmp_path, monkeypatch):
