@@ -26,10 +26,10 @@ from pyimagesearch.frames import FileFrames, Frame, is_address
 from pyimagesearch.live import LiveFrames, hide_password, open_frames
 from pyimagesearch.names import (
     ATTACK,
+    ATTACK_WORDS,
     BONA_FIDE,
     UNSURE,
     as_label,
-    is_other_class,
     name_files,
 )
 from pyimagesearch.outputs import has_display, window
@@ -161,9 +161,10 @@ def class_folder(output: Path) -> Path:
 
 def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
     """Warn of folders of the input that are named as another class than the output."""
+    own = as_label(class_folder(output).name.lower())
+    words = {BONA_FIDE, *ATTACK_WORDS} - {"photo", "video", own}  # of videos, maybe
     folders = {folder for source in sources for folder in source.split("/")[:-1]}
-    label = as_label(class_folder(output).name)
-    others = sorted(folder for folder in folders if is_other_class(folder, label))
+    others = [name for name in sorted(folders) if as_label(name.lower()) in words]
     if others:
         warn(f"{listing(others, 5)}: named as another class than {output}")
 

@@ -69,8 +69,9 @@ class SourceList:
         if (state := self._look()) == self._state:
             return
         self._state, self.lines, bad = state, {}, []
-        rows = read_csv(self._path.read_bytes() if any(state) else b"")
-        columns = rows.fieldnames or (() if any(state) else Source._fields)
+        content = self._path.read_bytes() if any(state) else to_csv(Source._fields)
+        rows = read_csv(content)
+        columns = rows.fieldnames or []
         if missing := [name for name in Source._fields if name not in columns]:
             raise UserError(
                 f"{self._path}: not a list of sources as gather_examples.py writes it: "

@@ -79,17 +79,12 @@ class Dataset(NamedTuple):
 
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
-        return self._replace(
-            pool=self.pool[crops],
-            labels=self.labels[crops],
-            sources=self.sources[crops],
-            frames=self.frames[crops],
-            persons=self.persons[crops],
-            sessions=self.sessions[crops],
-            paths=[self.paths[crop] for crop in crops],
-            sizes=self.sizes[crops],
-            fingerprints=self.fingerprints[crops],
-        )
+        chosen = {
+            name: own[crops]
+            for name, own in self._asdict().items()
+            if isinstance(own, np.ndarray)
+        }
+        return self._replace(paths=[self.paths[crop] for crop in crops], **chosen)
 
 
 def load_dataset(
@@ -217,9 +212,7 @@ def check_classes(
     splits = [name for name, own in below.items() if {BONA_FIDE} < own]
     known = set().union(*(below[name] for name in splits))
     are_nested = bool(splits) and all(own <= known for own in below.values())
-    names = {name.lower() for name in counts}
-    is_divided = names <= SPLITS or not names.isdisjoint({"train", "test"})
-    if are_nested and not is_divided:
+    if are_nested and SPLITS.isdisjoint(map(str.lower, counts)):
         return True
     if not to_train and counts and not are_nested:
         return False

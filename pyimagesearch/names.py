@@ -9,7 +9,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence, Set
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 from pyimagesearch.console import UserError, warn
@@ -36,15 +35,6 @@ SERIES = re.compile(r"(img|image|pxl|dsc[fn]?|frame)[-\d]*")
 def as_label(name: str) -> str:
     """Return the class that a folder's or label's name means: real for Live, REAL."""
     return BONA_FIDE if name.lower() in BONA_FIDE_WORDS else name
-
-
-def is_other_class(name: str, label: str) -> bool:
-    """Return whether a folder is named as a class that has no place in another's."""
-    own = as_label(name.lower())
-    if label.lower() in {"fake", "spoof", "attack"}:  # there all kinds have a place
-        return own == BONA_FIDE
-    words = {BONA_FIDE, *ATTACK_WORDS} - {"photo", "video"}
-    return own in words and own != label.lower()
 
 
 def name_files(
@@ -111,42 +101,32 @@ def person_of(source: str, label: str, is_photo: bool) -> str:
     fake/anna-2 and, of a photograph, anna_017. Words for classes are no part of it.
     """
     *folders, name = unicodedata.normalize("NFC", source).lower().split("/")
-    words = _words_for(label)
     for folder in folders:
-        if person := _leave_out(words, folder):
+        if person := _leave_words_out(folder, label):
             return person
-    person = _leave_out(words, KIND.sub("", name))
+    person = _leave_words_out(KIND.sub("", name), label)
     if is_photo:
         person = NUMBER.sub("", person)
-        person = "" if SERIES.fullmatch(person) else person
-    return person
+    return "" if is_photo and SERIES.fullmatch(person) else person
+
+
+def _leave_words_out(name: str, label: str) -> str:
+    def leave_out(word: re.Match) -> str:
+        around = name[: word.start()][-1:] + name[word.end() :][:1]
+        return word[0] if any(map(_is_letter, around)) else "-"
+
+    name = _words(label).sub(leave_out, name)
+    name = "".join(c if _is_letter(c) or c.isnumeric() else "-" for c in name)
+    return re.sub("-+", "-", name).strip("-")
 
 
 @cache
-def _words_for(label: str) -> list[str]:
+def _words(label: str) -> re.Pattern:
     label = unicodedata.normalize("NFC", label).lower()
     words = BONA_FIDE_WORDS | ATTACK_WORDS | (set() if label.isdigit() else {label})
-    return [_separate(word) for word in sorted(words, key=len, reverse=True)]
+    return re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))
 
 
-def _leave_out(words: list[str], name: str) -> str:
-    name = _separate(name)
-    for word in words:
-        name = name.replace(word, "\0-\0")
-    runs = [run if _kind(run[:1]) else "-" for run in name.split("\0")]
-    return re.sub("-+", "-", "".join(runs)).strip("-")
-
-
-def _separate(name: str) -> str:
-    r"""Put \0 around each run of letters, of digits and of other characters."""
-    runs = ["".join(run) for _, run in groupby(name, lambda c: _kind(c) or c)]
-    return "\0".join(["", *runs, ""])
-
-
-def _kind(character: str) -> str:
-    if not character:
-        return ""
+def _is_letter(character: str) -> bool:
     category = unicodedata.category(character)
-    if category[0] in "LM" or category == "Cs":  # a byte that is no UTF-8 is a letter
-        return "letter"
-    return "digit" if category[0] == "N" else ""
+    return category[0] in "LM" or category == "Cs"  # a byte that is no UTF-8

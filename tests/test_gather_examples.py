@@ -151,12 +151,12 @@ def test_folders_below_the_input_are_folders_below_the_output(
 
 
 def test_a_folder_named_as_another_class_is_warned_of(gather, carphone, tmp_path):
-    for name in ("anna/real", "anna/print", "Replay"):
+    for name in ("anna/real", "anna/print", "Replay", "video"):
         (tmp_path / "raw" / name).mkdir(parents=True)
         (tmp_path / "raw" / name / "a.mp4").write_bytes(carphone.read_bytes())
     for output, others in (
         ("data/real", "Replay, print"),
-        ("data/fake", "real"),
+        ("data/Fake", "Replay, print, real"),
         ("data/real/anna", "Replay, print"),
         ("data/replay", "print, real"),
     ):

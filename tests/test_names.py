@@ -5,7 +5,6 @@ from pyimagesearch.console import UserError
 from pyimagesearch.files import fingerprint_of
 from pyimagesearch.names import (
     as_label,
-    is_other_class,
     name_crop,
     name_files,
     person_of,
@@ -33,25 +32,6 @@ import pytest
 )
 def test_other_names_of_the_bona_fide_class_mean_real_in_upper_case_too(name, label):
     assert as_label(name) == label
-
-
-@pytest.mark.parametrize(
-    ("name", "label", "is_other"),
-    [
-        ("fake", "real", True),
-        ("Print", "real", True),
-        ("LIVE", "real", False),
-        ("video", "real", False),  # so folders of videos may be called
-        ("anna", "real", False),
-        ("genuine", "fake", True),
-        ("print", "fake", False),  # a kind of fake
-        ("replay", "print", True),
-        ("print", "Print", False),
-        ("real", "print", True),
-    ],
-)
-def test_a_folder_of_another_class_is_recognized(name, label, is_other):
-    assert is_other_class(name, label) == is_other
 
 
 @pytest.fixture
