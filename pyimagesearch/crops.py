@@ -101,10 +101,7 @@ class SourceList:
         text = to_csv(map(values.get, rows.fieldnames), rows.reader.dialect.delimiter)
         with closing(Appender(self._path, header)) as file:
             file.add(text)
-        self.lines[line.source] = line
-        size = (self._state[0] or len(header)) + len(text)
-        if (state := self._look())[0] == size:  # nobody else wrote
-            self._state = state
+        self.lines[line.source], self._state = line, self._look()
 
 
 def read_csv(content: bytes) -> csv.DictReader:

@@ -177,11 +177,11 @@ def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
 
     A folder of a class that cannot be read is a UserError.
     """
-    for path in folder.iterdir():
-        is_class = path.is_dir() and not is_left_out(path.name)
-        if is_class and not os.access(path, os.R_OK | os.X_OK):
-            raise UserError(f"{path}: the folder of a class cannot be read")
     files = find_files(folder, says=True)
+    for path in folder.iterdir():
+        is_open = is_left_out(path.name) or os.access(path, os.R_OK | os.X_OK)
+        if path.is_dir() and not is_open:
+            raise UserError(f"{path}: the folder of a class cannot be read")
     below = [path for path in files if path.parent != folder]
     if strays := len(files) - len(below):
         warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
@@ -246,34 +246,29 @@ def tell_persons(
     persons, sessions, files, same = {}, {}, {}, []
     known = dict(zip(keys, lines, strict=True))
     for key, line in known.items():
-        label, source = key
         kind = Path(line.fingerprint).suffix
         is_photo = kind in IMAGE_SUFFIXES if kind else key not in videos
         given = unicodedata.normalize("NFC", line.person).strip().lower()
-        name = source if line.fingerprint else SESSION.sub("", source)
-        persons[key] = given or person_of(name, label, is_photo)
-        sessions[key] = line.fingerprint or source
-        if is_photo:
-            sessions[key] = f"photographs of {persons[key]}"
+        name = key[1] if line.fingerprint else SESSION.sub("", key[1])
+        persons[key] = given or person_of(name, key[0], is_photo)
+        photos = f"photographs of {persons[key]}"
+        sessions[key] = photos if is_photo else line.fingerprint or key[1]
         if line.fingerprint:
             own = files.setdefault(line.fingerprint, [])
             own.insert(0 if given else len(own), key)
     for own in files.values():
         shown, names = ["/".join(key) for key in own], {persons[key] for key in own}
         if strict and {BONA_FIDE} < {key[0] for key in own if known[key].searched}:
-            raise UserError(
-                f"{' and '.join(shown)} are crops of one file: delete the wrong ones"
-            )
+            text = "one file, as real and as attack; delete the wrong crops"
+            raise UserError(f"{', '.join(shown)}: {text}")
         if len(names) > 1:
             same.append(" = ".join(shown))
             first = persons[own[0]]
             persons = {k: first if v in names else v for k, v in persons.items()}
     if same:
         info(f"one file, so one person: {listing(same, 5)}")
-    return (
-        np.array([persons[key] for key in keys]),
-        np.array([sessions[key] for key in keys]),
-    )
+    found = [(persons[key], sessions[key]) for key in keys]
+    return np.array([who for who, _ in found]), np.array([what for _, what in found])
 
 
 def sources_of(dataset: Dataset) -> list[tuple[str, str]]:

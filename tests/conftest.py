@@ -1,18 +1,15 @@
 import http.server
-import io
 import os
-import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from pyimagesearch.console import UserError, silence_libraries
+from pyimagesearch.console import silence_libraries
 from pyimagesearch.faces import load_detector
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from videos import make_sample
@@ -161,35 +158,24 @@ def _signal_handlers():
 
 @pytest.fixture
 def as_nobody(tmp_path):
-    """Call a function as a user who may not read everything.
-
-    Returns what it returned, or its UserError as text, and what it printed to stderr.
-    """
-    if not hasattr(os, "fork"):
-        pytest.skip("needs fork")
+    """Make this process, for a block, that of a user who may not read everything."""
+    if not hasattr(os, "setresuid"):
+        pytest.skip("needs users")
     for folder in (tmp_path, *tmp_path.parents):
         if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
             folder.chmod(0o755)
 
-    def call(function):
-        read_end, write_end = os.pipe()
-        if (child := os.fork()) == 0:
-            sys.stderr = io.StringIO()
-            if os.geteuid() == 0:
-                os.setuid(65534)
-            try:
-                result = function()
-            except UserError as error:
-                result = str(error)
-            os.write(write_end, pickle.dumps((result, sys.stderr.getvalue())))
-            os._exit(0)
-        os.close(write_end)
-        with os.fdopen(read_end, "rb") as answer:
-            content = answer.read()
-        os.waitpid(child, 0)
-        return pickle.loads(content)
+    @contextmanager
+    def nobody():
+        before = os.getresuid()
+        if before[1] == 0:
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(*before)
 
-    return call
+    return nobody
 
 
 @pytest.fixture
