@@ -51,7 +51,8 @@ sample: .venv/installed  ## write sample videos into videos/
 	$(BIN)/python -m videos.make_sample
 
 clean:  ## remove the environment, caches and what `make demo` made; your files stay
-	rm -rf .venv .venv-demo .venv-lowest .venv-opencv5 demo benchmarks/data tests/data .pytest_cache .ruff_cache
+	rm -rf .venv .venv-demo .venv-lowest .venv-opencv5 demo benchmarks/data tests/data .pytest_cache .ruff_cache \
+		build *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/installed: requirements.txt

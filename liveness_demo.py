@@ -97,7 +97,7 @@ def label_frames(
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="label faces as real or fake")
     add = parser.add_argument
     flags.add_model_flags(parser, "that train.py wrote")
     flags.add_detector_flags(parser)

@@ -22,15 +22,17 @@ from typing import Any, NamedTuple
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags, models
+from pyimagesearch.calibration import calibrate, measure_folds
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
-from pyimagesearch.files import check_distinct, check_writable
+from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
 from pyimagesearch.labels import Labels, save_labels_of
 from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
-from pyimagesearch.simulate import add_recaptures
+from pyimagesearch.simulate import ENOUGH_PERSONS, add_recaptures, is_simulated
 from pyimagesearch.untested import list_untested
 
 import numpy as np
@@ -42,16 +44,16 @@ class Recipe(NamedTuple):
     """How a network is trained."""
 
     epochs: int
-    # Of an epoch, in which few crops come several times: they need as many steps as
-    # many do, and short epochs cost time. In a fold, 2/3 of it.
+    # Of an epoch: few crops need as many steps as many do. In a fold, 2/3 of it.
     min_batches: int
     batch_size: int
     learning_rate: float  # of Adam, at the start
     schedule: str  # of the learning rate: constant, cosine or inverse time
-    class_weighted: bool  # classes weigh the same in the loss
-    source_weighted: bool  # crops of small sources are drawn more often
-    precise_bn: bool  # re-estimate batch normalization's statistics in the end
-    simulates: bool  # recaptures of the real crops are learnt as attacks, too
+    class_weighted: bool = False  # classes weigh the same in the loss
+    source_weighted: bool = False  # crops of small sources are drawn more often
+    precise_bn: bool = False  # re-estimate batch normalization's statistics in the end
+    simulates: bool = False  # recaptures of the real crops are learnt as attacks, too
+    calibrates: bool = False  # 0.5 is put where held-out crops' error rates are equal
 
     def steps(self, fold: Fold) -> int:
         """Count the steps of an epoch."""
@@ -60,8 +62,8 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     # The best of those in benchmarks/README.md.
-    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True),
-    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time", False, False, False, False),
+    "steady": Recipe(20, 30, 16, 1e-3, "cosine", True, True, True, True, True),
+    "tutorial": Recipe(50, 0, 8, 1e-4, "inverse time"),
 }
 
 
@@ -79,8 +81,7 @@ def callbacks(validates: bool) -> list:
 
     Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
     epochs; the final network has only `loss`. Callbacks that set the learning rate
-    need a recipe with the schedule "constant". An epoch that is chosen by the crops
-    that are measured makes the figures optimistic.
+    need a recipe with the schedule "constant".
     """
     return []
 
@@ -133,27 +134,29 @@ def train_network(
     return Trained(model, history, probabilities, not control.interrupted)
 
 
-def save(model, dataset: Dataset, fold: Fold, args: argparse.Namespace) -> Labels:
-    """Save a network, its labels, and its ONNX twin if asked for."""
-    info(f"serializing network to '{args.model}'...")
-    sha256 = models.save_model(model, args.model)
-    learnt = digest_learnt(dataset, fold.train)
-    labels = Labels(dataset.classes, dataset.margin)
-    labels = labels._replace(learnt=learnt, model_sha256=sha256)
-    try:
-        if args.export:
-            info(f"exporting network to '{args.export}'...")
+def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
+    """Save a network, its ONNX twin if asked for, and at last its labels."""
+    known, failure = digest_learnt(dataset, learnt), None
+    labels = Labels(dataset.classes, dataset.margin, known)
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        try:
             sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
-    finally:
-        save_labels_of(args.model, labels, args.le)
+        except Exception as error:  # of Keras or tf2onnx; the rest is saved
+            failure = error
+    info(f"serializing network to '{args.model}'...")
+    labels = labels._replace(model_sha256=models.save_model(model, args.model))
+    save_labels_of(args.model, labels, args.le)
+    if failure:
+        raise failure
     return labels
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
-    """Train and save the final network, then those of the folds; one is both.
+    """Train the final network, then those of the folds; one is both.
 
-    Returns the labels, the final network, and that of each fold, which may be None.
+    Returns the final network, and that of each fold, which may be None.
     """
     from pyimagesearch import training
 
@@ -172,30 +175,42 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         if not final.finished:
             epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
-        # At once: whatever happens next, this network is not lost.
-        labels = save(final.model, dataset, first, args)
-        return labels, final, list(results) if others else [final]
+        return final, list(results) if others else [final]
 
 
 def run_training(args: argparse.Namespace) -> None:
-    """Train, save and evaluate."""
+    """Train, calibrate, save and evaluate."""
     recipe = RECIPES[args.recipe]
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs)
-    simulates = recipe.simulates and not args.no_simulate
-    dataset = load_dataset(args.dataset, simulates=simulates)
+    asked = args.simulate if recipe.simulates else bool(args.simulate)
+    dataset = load_dataset(args.dataset, simulates=asked is not False)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
-    if simulates:
+    if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)
-    labels, final, networks = train_all(dataset, folds, recipe, args)
+    final, networks = train_all(dataset, folds, recipe, args)
     done = [
         (fold, network)
         for fold, network in zip(folds, networks, strict=True)
         if network and (network.finished or network is final)  # or all there is
     ]
+    shift, rows = 0.0, [network.probabilities for _, network in done]
+    if recipe.calibrates and final.finished and done and len(folds[0].test):
+        from pyimagesearch.training import shift_bias
+
+        real = dataset.classes.index(BONA_FIDE)
+        truth = [dataset.labels[fold.test] for fold, _ in done]
+        shift, rows = calibrate(rows, truth, real)
+        shift_bias(final.model, real, shift)
+    every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
+    learnt = every if shift or len(folds) > 1 else folds[0].train
+    labels = save(final.model, dataset, learnt, args)
+    missing = len(folds) - len(done)
+    note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+    if missing:
+        warn(note)
     if not done:
         raise KeyboardInterrupt
-    missing = len(folds) - len(done)
     interrupted = missing > 0 or not final.finished
     details = {
         "recipe": {"name": args.recipe, **recipe._asdict()},
@@ -210,38 +225,17 @@ def run_training(args: argparse.Namespace) -> None:
     histories = [network.history for _, network in done]
     measurement, scores = Measurement(), None
     if len(folds[0].test):
-        measurement, scores, dataset = measure_folds(done, dataset, labels, how, args)
+        info("evaluating network...")
+        tests = [fold.test for fold, _ in done]
+        measurement, scores, dataset = measure_folds(tests, rows, dataset, shift)
+        measurement.not_tested = list_untested(measurement, dataset, how)
     else:
         measurement.notes.append("there are only real faces: nothing was measured")
     if missing:
-        note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
         measurement.notes.append(note)
-        warn(note)
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
-
-
-def measure_folds(done: list[tuple[Fold, Trained]], dataset, labels, how, args):
-    """Return the figures, and scores and dataset of the crops that were held out."""
-    info("evaluating network...")
-    tested = np.concatenate([fold.test for fold, _ in done])
-    order = np.argsort(tested)
-    rows = np.concatenate([network.probabilities for _, network in done])[order]
-    dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
-    dataset = dataset.subset(tested[order])
-    measurement, scores = measure(rows, labels.classes, dataset)
-    measurement.not_tested = list_untested(measurement, dataset, how)
-    if len(done) > 1:
-        measurement.notes.append(
-            f"the figures are those of {len(done)} networks, each on the fold that it "
-            "has not seen; the network that is saved has learnt all crops"
-        )
-        info(measurement.notes[0])
-    # For --evaluate, which reports it on crops that it was not chosen on.
-    threshold = measurement.evaluation.frames.eer_threshold
-    save_labels_of(args.model, labels._replace(threshold=threshold), args.le)
-    return measurement, scores, dataset
 
 
 def run_evaluation(args: argparse.Namespace) -> None:
@@ -253,9 +247,16 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.dataset} was gathered with --margin {dataset.margin:g}, but "
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
+    if args.export:
+        info(f"exporting network to '{args.export}'...")
+        model = models.load_livenessnet(args.model)
+        sha256 = models.export_onnx(model, args.export, dataset.crops)
+        own = labels.model_sha256 or sha256_of(args.model)
+        labels = labels._replace(onnx_sha256=sha256, model_sha256=own)
+        save_labels_of(args.model, labels, args.le)
     info("evaluating network...")
     rows = models.classify(network.predict, dataset.crops)
-    measurement, scores = measure(rows, labels.classes, dataset, labels.threshold)
+    measurement, scores = measure(rows, labels.classes, dataset)
     if scores is not None:
         measurement.not_tested = list_untested(measurement, dataset, how="")
     if known := count_learnt(dataset, labels.learnt or []):
@@ -270,15 +271,21 @@ def run_evaluation(args: argparse.Namespace) -> None:
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written = [args.model, args.le, args.export] if histories else []
-    picture = b""
+    written = [args.model] if histories else []
+    if histories or args.export:
+        written += [args.le, args.export]
+    picture, failure = b"", None
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
-        from pyimagesearch.plots import plot_report
+        try:
+            from pyimagesearch.plots import plot_report
 
-        picture = plot_report(args.plot, histories, scores, dataset, measurement)
-        written.append(args.plot)
+            picture = plot_report(args.plot, histories, scores, dataset, measurement)
+            written.append(args.plot)
+        except Exception as error:  # matplotlib's can be any
+            reason = (str(error) or repr(error)).splitlines()[0]
+            failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
     if args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
         made = {"command": command, "model": str(args.model), **details}
@@ -288,12 +295,14 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         info(f"wrote {', '.join(str(file) for file in written if file)}")
     options = ["--model", str(args.model), "--le", str(args.le)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
+    if failure:
+        raise failure
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     steady, tutorial = RECIPES["steady"], RECIPES["tutorial"]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="train or evaluate a LivenessNet")
     add = parser.add_argument
     file = {"type": flags.path, "metavar": "FILE"}
     number = {"type": flags.positive_int, "metavar": "N"}
@@ -318,13 +327,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
-    what = "learn no simulated recaptures of the real faces as attacks"
-    add("--no-simulate", action="store_true", default=None, help=what)
+    what = "learn simulated recaptures of the real faces as attacks (default: if the "
+    what += f"real faces are of {ENOUGH_PERSONS} persons or more, or alone)"
+    add("--simulate", action=argparse.BooleanOptionalAction, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
     args.arguments = sys.argv[1:] if argv is None else argv
-    for name in ("export", "split", "folds", "recipe", "epochs", "seed", "no_simulate"):
+    for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
             name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
@@ -336,9 +346,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    names = ["model", "le", "export", "plot", "report"]
+    names = ["plot", "report", "export", "le", "model"]
     check_distinct(**{name: getattr(args, name) for name in names})
-    for name in names[3:] if args.evaluate else names:
+    if args.evaluate:
+        names = names[:4] if args.export else names[:2]
+    for name in names:
         if getattr(args, name):
             check_writable(getattr(args, name))
     if args.evaluate:

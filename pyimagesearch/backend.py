@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ def _importing() -> Iterator[None]:
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.environ.update(ENVIRONMENT)
     os.dup2(nowhere, 2)
+    # Its import fails if the user's settings are wrong. Keras works without it.
+    hidden = sys.modules.setdefault("matplotlib") is None
     # The import makes a million objects that stay. Keeping the garbage collector away
     # from them, now and at exit, saves two of four seconds.
     gc.disable()
@@ -30,6 +33,8 @@ def _importing() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        if hidden:
+            del sys.modules["matplotlib"]
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)

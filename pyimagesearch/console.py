@@ -18,6 +18,15 @@ import cv2
 
 PROJECT = Path(__file__).parent.parent  # the folder of the scripts
 
+# Streams that are missing, as under pythonw or after `>&-`, are the null device.
+for number, name in ((1, "stdout"), (2, "stderr")):
+    if getattr(sys, name) is None:
+        setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        try:
+            os.fstat(number)
+        except OSError:  # libraries write to the number
+            os.dup2(getattr(sys, name).fileno(), number)
+
 
 class UserError(Exception):
     """A problem that the user can fix; its text is the whole message."""

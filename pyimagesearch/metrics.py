@@ -118,7 +118,7 @@ class Measurement:
     notes: list[str] = field(default_factory=list)  # what to know first
     classification_report: dict | None = None  # scikit-learn's
     evaluation: Evaluation | None = None
-    evaluation_at_development_threshold: Evaluation | None = None
+    shift: float = 0.0  # of the saved network's log odds, see calibration.py
     by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
     non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
@@ -269,12 +269,12 @@ def _worst(instruments: dict[str, Rate]) -> str:
 
 
 def measure(
-    probabilities: np.ndarray, classes: list[str], dataset: Dataset, threshold=None
+    probabilities: np.ndarray, classes: list[str], dataset: Dataset
 ) -> tuple[Measurement, np.ndarray | None]:
     """Compute all figures of n crops from their probabilities, (n, classes).
 
-    `threshold`, that of the training, is used beside THRESHOLD. Returns the figures,
-    and the probability of bona fide of each crop, (n,); None without a class for it.
+    Returns the figures, and the probability of bona fide of each crop, (n,); None
+    without a class for it.
     """
     from sklearn.metrics import classification_report
 
@@ -289,9 +289,6 @@ def measure(
         return measurement, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
     measurement.evaluation = evaluate(scores, truth, dataset.sources, THRESHOLD)
-    if threshold not in (None, THRESHOLD):
-        at_own = evaluate(scores, truth, dataset.sources, threshold)
-        measurement.evaluation_at_development_threshold = at_own
     wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
     bands = np.searchsorted(SIZES, dataset.sizes, side="right")
     rates = count_errors(wrong, truth, bands)

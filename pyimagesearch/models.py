@@ -87,7 +87,7 @@ def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     except FileNotFoundError:
         raise UserError(f"no model {path}; run train.py first") from None
     if signature.startswith(ZIP_SIGNATURE) or signature == HDF5_SIGNATURE:
-        network = as_network(_load_livenessnet(path))
+        network = as_network(load_livenessnet(path))
     elif signature.startswith(ONNX_SIGNATURE):
         network = _load_onnx(path, onnx_sha256)
     elif signature.startswith(b"\x80"):
@@ -173,7 +173,8 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
     return Network(predict, HEIGHT, WIDTH, rows.shape[1])
 
 
-def _load_livenessnet(path: Path):
+def load_livenessnet(path: Path):
+    """Load a Keras model as `load_network` does."""
     # Of the description only the shape is read: malicious files have made Keras run
     # code, in safe mode too.
     from pyimagesearch.livenessnet import LivenessNet

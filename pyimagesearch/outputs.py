@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.collect import Collector
-from pyimagesearch.console import UserError
+from pyimagesearch.console import UserError, warn
 from pyimagesearch.encoder import SUFFIXES, Output, video_file
 from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
 from pyimagesearch.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frame
@@ -120,19 +120,26 @@ class FaceLog:
 def has_display() -> bool:
     """Return whether a window can be opened.
 
-    Where it cannot, OpenCV aborts the process; so another process tries.
+    Where it cannot, OpenCV aborts the process; so another process tries, with Qt's
+    platform as it is set, and then with that of OpenCV's wheels.
     """
     if not sys.platform.startswith("linux"):
         return True
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     command = [sys.executable, "-c", "import cv2; cv2.namedWindow('test')"]
-    try:
-        trial = subprocess.run(command, capture_output=True, timeout=DISPLAY_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    # An OpenCV without windows does not abort but raises, which `window` explains.
-    return trial.returncode >= 0
+    options = {"capture_output": True, "errors": "replace", "timeout": DISPLAY_SECONDS}
+    for platform in ({}, {"QT_QPA_PLATFORM": "xcb"}):
+        try:
+            trial = subprocess.run(command, env=os.environ | platform, **options)
+        except subprocess.TimeoutExpired:
+            return False
+        # An OpenCV without windows does not abort but raises, which `window` explains.
+        if trial.returncode >= 0:
+            os.environ.update(platform)
+            return True
+    warn("no window can be opened: " + trial.stderr.split("\n")[0])
+    return False
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Plots of a training and an evaluation, drawn without a display."""
 
 import io
+import os
 from itertools import cycle
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pyimagesearch.metrics import TRIALS_FOR_RATE, Evaluation, Measurement, Rate
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
+
+os.environ["MPLBACKEND"] = "agg"  # the user's may be missing, and nothing is shown
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +55,7 @@ def plot_report(
         heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation.sources)))
     layout = LAYOUTS[len(panels)]
     heights.insert(0, 4.5 * len(layout))
-    with style.context("ggplot"):
+    with style.context(["default", "ggplot"]):
         figure = Figure((12, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(heights), squeeze=False, height_ratios=heights)
         places = parts[0, 0].subplot_mosaic(layout)

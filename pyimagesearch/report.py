@@ -192,10 +192,6 @@ def thresholds_section(measurement: Measurement) -> Section:
     """Tabulate what each threshold, as printed, costs in presentations."""
     figures = measurement.evaluation.presentations
     points = list(figures.operating_points.items())
-    at_own = measurement.evaluation_at_development_threshold
-    if points and at_own:
-        own = at_own.presentations.operating_points["chosen beforehand"]
-        points.insert(1, ("of the training", own))
     rows, notes = {}, []
     for name, point in points:
         if row := rows.get(point.threshold):

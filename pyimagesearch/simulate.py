@@ -11,12 +11,15 @@ from pyimagesearch.console import count_of, info
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.faces import shrink
 from pyimagesearch.frames import read_image
-from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.names import BONA_FIDE, persons_of
 
 import cv2
 import numpy as np
 
 RECAPTURES = 6  # of each real crop
+# Of as many persons and more, recaptures halve the error on strangers. Of fewer, the
+# network refuses the real persons (benchmarks/README.md).
+ENOUGH_PERSONS = 4
 MOST_RECAPTURES = 30_000  # if there are many crops: 92 MB, and about a minute
 # Of the draws of an attack that can be simulated, in the first half of the steps only:
 # a network that learns recaptures to the end takes some true attacks for real.
@@ -104,6 +107,20 @@ def surfaces_of(labels: Iterable[str]) -> list[Surface]:
     """Return the surfaces of these kinds of attack, always in the same order."""
     wanted = {side for label in labels for side in SURFACES.get(label.lower(), ())}
     return [surface for surface in (on_screen, on_paper) if surface in wanted]
+
+
+def is_simulated(dataset: Dataset, asked: bool | None) -> bool:
+    """Decide whether recaptures are learnt, if nothing is asked for, and say why."""
+    is_real = dataset.labels == BONA_FIDE
+    names = persons_of(dataset.labels, dataset.sources, dataset.frames)
+    persons = len(set(names[is_real].tolist()))
+    simulates, why = asked, "as asked"
+    if asked is None:
+        simulates = bool(is_real.all()) or persons >= ENOUGH_PERSONS
+        why = f"the real faces are of {count_of(persons, 'person')}"
+        why += f"; {'--no-simulate' if simulates else '--simulate'} decides otherwise"
+    info(f"{'' if simulates else 'no '}recaptures are simulated: {why}")
+    return simulates
 
 
 def add_recaptures(dataset: Dataset, seed: int) -> Dataset:

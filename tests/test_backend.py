@@ -92,6 +92,23 @@ def test_why_an_import_failed_is_said(run, tmp_path):
     assert "none here" in error
 
 
+MATPLOTLIB = """
+import os, sys
+from pyimagesearch.backend import keras
+
+print(os.environ.pop("MPLBACKEND"))
+del os.environ["MATPLOTLIBRC"]
+import matplotlib.pyplot
+"""
+
+
+@pytest.mark.parametrize("name", ["module://not_there.backend", "Qt4Agg"])
+def test_no_setting_of_matplotlib_ends_the_import(name, run, tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"backend: \xff")
+    settings = {"MPLBACKEND": name, "MATPLOTLIBRC": str(tmp_path)}
+    assert run("{}", "-c", MATPLOTLIB, **settings) == (0, f"{name}\n", "")
+
+
 LIBRARY = """
 import sys, keras
 keras.config.backend = lambda: "jax"  # which is too large to be installed for this

@@ -174,6 +174,26 @@ def test_what_stdout_and_stderr_cannot_show_is_escaped():
         assert done.returncode == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a Unix shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_without_a_console_nothing_fails_and_no_file_takes_its_number(closed, tmp_path):
+    program = (
+        "from pyimagesearch.console import exit_status, info, warn\n"
+        "import os\n"
+        "def command(path):\n"
+        "    with open(path, 'w') as file:\n"
+        "        info('a result'), print('a result'), warn('a warning')\n"
+        "        os.write(1, b'from a library'), os.write(2, b'from a library')\n"
+        "        file.write('whole')\n"
+        "raise SystemExit(exit_status(command, 'file'))\n"
+    )
+    command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "file").read_text() == "whole"
+
+
 @pytest.mark.parametrize("name", ["plain", "with space", "it's"])
 def test_a_command_line_runs_the_script_from_anywhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

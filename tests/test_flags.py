@@ -1,5 +1,9 @@
 import argparse
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from pyimagesearch.faces import Res10, YuNet
@@ -37,6 +41,33 @@ def test_the_detectors_are_beside_the_scripts_wherever_one_is(
     monkeypatch.chdir(tmp_path)
     assert parser.parse_args([]).detector == DETECTORS == ROOT / "face_detector"
     assert parser.parse_args(["-d", "res10"]).detector == Path("res10")
+
+
+@pytest.mark.parametrize("has_files", [False, True])
+def test_where_others_installed_the_program_the_detectors_are_the_users(
+    has_files, tmp_path
+):
+    package = tmp_path / "site" / "pyimagesearch"
+    shutil.copytree(ROOT / "pyimagesearch", package)
+    expected = tmp_path / "home" / "pyimagesearch" / "face_detector"
+    if has_files:
+        expected = tmp_path / "site" / "face_detector"
+        expected.mkdir()
+        (expected / "any.onnx").touch()
+    program = (
+        "import os\n"
+        "os.access = lambda path, mode: False\n"  # as root, everything is writable
+        "from pyimagesearch.flags import DETECTORS\n"
+        "print(DETECTORS)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "site",
+        env=os.environ | {"XDG_DATA_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{expected}\n", done.stderr
 
 
 @pytest.mark.parametrize("text", ["-0.1", "1.1", "nan", "much"])

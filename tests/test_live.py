@@ -417,6 +417,8 @@ def test_other_files_of_a_folder_are_counted_by_kind(tmp_path, capsys):
         ("HTTP:///stream", "the address has no host"),
         ("http://[::1/a", "neither an image nor a video"),
         ("http://127.0.0.1:door/a", "neither an image nor a video"),
+        ("192.168.1.5:8080", "camera; for a camera on the network: http://"),
+        ("camera.local/stream", "camera; for a camera on the network: http://"),
         ("gopher://camera/a", "must begin with one of http, https, rtmp, rtp"),
     ],
 )

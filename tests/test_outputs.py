@@ -1,6 +1,8 @@
 import csv
 import itertools
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -153,17 +155,36 @@ def test_q_ends_it_with_caps_lock_on(screen, monkeypatch):
         {"WAYLAND_DISPLAY": "wayland-0"},
     ],
 )
-def test_a_display_that_cannot_be_reached_is_none(variables, monkeypatch):
+def test_a_display_that_cannot_be_reached_is_none(variables, monkeypatch, capsys):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert not has_display()
+    said = f"qt.qpa.xcb: could not connect to display {variables.get('DISPLAY', '')}"
+    assert (said in capsys.readouterr().err) == bool(variables)
 
 
 @pytest.mark.timeout(60)
 def test_a_display_that_answers_is_one(screen):
     assert has_display()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(sys.platform != "linux", reason="Qt's platform is chosen there")
+def test_a_platform_that_this_qt_does_not_have_is_replaced_by_xcb(screen):
+    program = (
+        "from pyimagesearch.outputs import has_display, window\n"
+        "assert has_display()\n"
+        "with window('video'): print('open')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"QT_QPA_PLATFORM": "not-there"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "open\n"), done.stderr
 
 
 @pytest.mark.timeout(60)

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pyimagesearch.plots import (
 
 import cv2
 import datasets
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -68,6 +70,25 @@ def test_a_picture_of_everything_there_is(labels, history, height, tmp_path):
     rows = 1 + (len(set(labels)) > 1)  # each label is a presentation
     assert image.shape[1] == 1200
     assert image.shape[0] == pytest.approx(height + 60 + 135 * rows, abs=2)
+
+
+def test_the_settings_of_matplotlib_change_no_picture(tmp_path):
+    dataset = make_dataset(tmp_path, ["real", "fake"] * 8)
+    scores = np.linspace(0, 1, 16)
+    report = make_report(dataset, scores)
+    arguments = tmp_path / "plot.png", [HISTORY], scores, dataset, report
+    expected = plot_report(*arguments)
+    settings = {"text.usetex": True, "font.family": "none", "savefig.bbox": "tight"}
+    with matplotlib.rc_context({**settings, "axes.facecolor": "black"}):
+        assert plot_report(*arguments) == expected
+        assert matplotlib.rcParams["text.usetex"]
+
+
+def test_a_backend_that_is_not_there_is_not_asked_for(tmp_path):
+    environment = os.environ | {"MPLBACKEND": "Qt4Agg"}
+    command = [sys.executable, "-c", "import pyimagesearch.plots"]
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_scores_the_curves_stay(tmp_path):

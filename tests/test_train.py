@@ -8,22 +8,26 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import gather_examples
 import train
-from pyimagesearch import training
+from pyimagesearch import models, training
 from pyimagesearch.backend import keras
+from pyimagesearch.calibration import shift_score
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.files import sha256_of
 from pyimagesearch.folds import Fold
 from pyimagesearch.labels import Labels, load_labels, save_labels
 from pyimagesearch.livenessnet import LivenessNet
-from pyimagesearch.models import load_network
+from pyimagesearch.models import load_classifier, load_network
 
 import cv2
+import keras_2
 import numpy as np
 import pytest
+from sklearn.preprocessing import LabelEncoder
 
 QUICK = ["--epochs", 1, "--folds", 1]
 
@@ -158,7 +162,7 @@ def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
     assert "precision" not in out
     labels = load_labels(tmp_path / "le.pickle")
     assert labels.classes == ["fake", "real"]
-    assert labels.threshold is None
+    assert "calibrated" not in out
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["recaptures"] == 120
     assert [(file["label"], file["crops"]) for file in report["files"]] == [
@@ -177,9 +181,14 @@ def test_real_faces_alone_are_learnt_with_simulated_attacks_and_not_measured(
 
 @pytest.mark.parametrize(
     ("options", "count"),
-    [([], 96), (["--no-simulate"], 0), (["--recipe", "tutorial"], 0)],
+    [
+        ([], 0),
+        (["--simulate"], 96),
+        (["--recipe", "tutorial"], 0),
+        (["--recipe", "tutorial", "--simulate"], 96),
+    ],
 )
-def test_recaptures_are_simulated_unless_they_are_not_wanted(
+def test_recaptures_of_one_person_are_simulated_if_they_are_asked_for(
     options, count, dataset, run, tmp_path
 ):
     folder = copy_crops(dataset, tmp_path / "data", most=16)
@@ -187,6 +196,10 @@ def test_recaptures_are_simulated_unless_they_are_not_wanted(
     status, out, _ = run(folder, *QUICK, *options, *report)
     assert status == 0
     assert ("simulating 96 recaptures" in out) == (count > 0)
+    why = "as asked" if options else "the real faces are of 1 person; --simulate"
+    assert ("" if count else "no ") + f"recaptures are simulated: {why}" in out or (
+        "tutorial" in options
+    )
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["recaptures"] == count
     # All figures are of true crops.
@@ -251,8 +264,7 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     assert report["seed"] == 42
     assert report["margin"] == 0
     assert report["interrupted"] is False
-    threshold = report["evaluation"]["frames"]["eer_threshold"]
-    assert labels.threshold == threshold
+    assert report["shift"] != 0
     assert len(report["history"]["val_loss"]) == 2
     assert report["history"]["validated"] == [1, 2]
     frames = report["evaluation"]["frames"]
@@ -274,7 +286,52 @@ def test_of_eight_crops_of_each_class_is_said_what_can_be_known(dataset, run, tm
     assert figures["classification_report"]["accuracy"] == 1
     frames = figures["evaluation"]["frames"]
     assert frames["eer"] == 0
-    assert load_labels(tmp_path / "le.pickle").threshold == frames["eer_threshold"]
+    assert figures["shift"] != 0  # six held-out crops of each class are enough
+
+
+@pytest.mark.parametrize("export", [True, False])
+def test_each_file_is_replaced_once_the_labels_last(
+    export, films, run, tmp_path, monkeypatch
+):
+    replaced = []
+    replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: replaced.append(to.name) or replace(self, to)
+    )
+    options = ["--export", tmp_path / "liveness.onnx"] if export else []
+    assert run(films, "--epochs", 1, "--folds", 2, *options)[0] == 0
+    assert replaced == ["liveness.onnx"] * export + ["liveness.model", "le.pickle"] + [
+        "plot.png"
+    ]
+
+
+def test_a_failed_export_leaves_a_model_and_its_labels(
+    films, run, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError("no tf2onnx")
+
+    monkeypatch.setattr(models, "export_onnx", fail)
+    with pytest.raises(RuntimeError, match="no tf2onnx"):
+        run(films, *QUICK, "--export", tmp_path / "liveness.onnx")
+    load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
+    assert not (tmp_path / "liveness.onnx").exists()
+
+
+def test_thresholds_of_one_fold_are_those_of_the_network_that_is_saved(
+    films, run, tmp_path
+):
+    options = ["--folds", 1, "--epochs", 3, "--report", tmp_path / "r.json"]
+    status, out, _ = run(films, *options)
+    assert status == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    before = float(re.search("calibrated: 0.5 was ([0-9.]+) before", out)[1])
+    assert before == pytest.approx(shift_score(0.5, -report["shift"]), rel=1e-2)
+    assert "the figures are from before the calibration" in report["notes"][0]
+    point = report["evaluation"]["frames"]["operating_points"]["chosen beforehand"]
+    assert point["threshold"] == pytest.approx(1 - before, abs=0.05)
+    # The threshold was chosen on the crops that were held out: they are known, too.
+    assert run(films, "--evaluate")[2].count("trained on 8 sources") == 1
 
 
 class Spy:
@@ -513,8 +570,8 @@ def test_ctrl_c_in_the_training_of_all_crops_keeps_that_network_without_figures(
     assert "interrupted: 2 of 2 folds are not in the figures" in error
     assert "crops: " not in out
     assert yesterdays() == ["plot.png", "r.json"]
-    assert load_network(tmp_path / "liveness.model").classes == 2
-    assert load_labels(tmp_path / "le.pickle").threshold is None
+    assert load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
+    assert "calibrated" not in out
 
 
 def test_ctrl_c_in_a_later_fold_keeps_the_whole_network_and_the_figures_so_far(
@@ -524,6 +581,9 @@ def test_ctrl_c_in_a_later_fold_keeps_the_whole_network_and_the_figures_so_far(
     options = [*INTERRUPTED, tmp_path / "r.json", "--folds", 3]
     status, out, error = run(films, *options)
     assert status == 130
+    assert load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
+    assert "calibrated: 0.5 was " in out
+    assert "the thresholds from after" in out  # there is no other fold
     assert "keeping the network as it is" not in out
     assert "interrupted: 2 of 3 folds are not in the figures" in error
     assert "not tested" in out
@@ -704,7 +764,6 @@ def test_keras_own_callbacks_do_what_is_said_of_them_in_every_network(
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == (40 if folds > 1 else 10)
     assert cv2.imread(str(tmp_path / "plot.png")).shape == (1230, 1200, 3)
-    assert load_labels(tmp_path / "le.pickle").threshold is not None
 
 
 def test_model_checkpoint_saves_the_weights_after_each_epoch(
@@ -840,25 +899,60 @@ class TestEvaluate:
         picture = re.search('base64,([^"]+)', reports[2])[1]
         assert base64.b64decode(picture) == (tmp_path / "p.png").read_bytes()
 
+    def test_a_picture_that_cannot_be_drawn_costs_no_figures(
+        self, trained, dataset, tmp_path, monkeypatch, capsys
+    ):
+        def fail(*_):
+            raise RuntimeError("no font\nat all")
+
+        monkeypatch.setattr("pyimagesearch.plots.plot_report", fail)
+        for ending in ("json", "html"):
+            options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
+            assert self.evaluate(trained, dataset, *options) == 1
+            out, error = capsys.readouterr()
+            assert "presentations, threshold 0.5" in out
+            message = f"[ERROR] {tmp_path / 'p.png'}: cannot be drawn: no font"
+            assert error.splitlines()[-1] == message
+        assert "evaluation" in json.loads((tmp_path / "r.json").read_text())
+        assert "base64" not in (tmp_path / "r.html").read_text()
+
+    def test_a_finished_network_can_be_exported(
+        self, trained, dataset, tmp_path, capsys
+    ):
+        for name in ("liveness.model", "le.pickle"):
+            (tmp_path / name).write_bytes((trained / name).read_bytes())
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "twin.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        out = capsys.readouterr().out
+        written = ", ".join(str(tmp_path / n) for n in ("le.pickle", "twin.onnx"))
+        assert f"wrote {written}" in out
+        network, labels = load_classifier(
+            tmp_path / "twin.onnx", tmp_path / "le.pickle"
+        )
+        before = load_labels(trained / "le.pickle")
+        assert labels == before._replace(onnx_sha256=labels.onnx_sha256)
+        images = scale(load_dataset(dataset).crops)
+        expected = load_network(trained / "liveness.model").predict(images)
+        np.testing.assert_allclose(network.predict(images), expected, atol=1e-5)
+        (tmp_path / "liveness.model").write_bytes((tmp_path / "twin.onnx").read_bytes())
+        assert self.evaluate(tmp_path, dataset, *options) == 1
+        assert "not a LivenessNet" in capsys.readouterr().err
+
+    def test_a_network_of_the_tutorial_can_be_exported(self, dataset, tmp_path):
+        model = LivenessNet.build(width=32, height=32, depth=3, classes=2)
+        keras_2.write_hdf5(model, tmp_path / "liveness.model")
+        encoder = LabelEncoder().fit(["fake", "real"])
+        (tmp_path / "le.pickle").write_bytes(pickle.dumps(encoder))
+        options = ["-p", tmp_path / "p.png", "--export", tmp_path / "m.onnx"]
+        assert self.evaluate(tmp_path, dataset, *options) == 0
+        load_classifier(tmp_path / "m.onnx", tmp_path / "le.pickle")
+        load_classifier(tmp_path / "liveness.model", tmp_path / "le.pickle")
+
     @pytest.mark.parametrize("name", ["r.txt", "report", "r.pdf", "html"])
     def test_a_report_is_a_page_or_json(self, name, capsys):
         with pytest.raises(SystemExit):
             train.main(["--report", name])
         assert "the name must end in .html or .json" in capsys.readouterr().err
-
-    def test_the_threshold_of_the_training_is_frozen(
-        self, trained, dataset, tmp_path, capsys
-    ):
-        labels = load_labels(trained / "le.pickle")._replace(threshold=0.9)
-        save_labels(labels, tmp_path / "le.pickle")
-        options = ["-l", tmp_path / "le.pickle", "-p", tmp_path / "p.png"]
-        options += ["--report", tmp_path / "r.json"]
-        assert self.evaluate(trained, dataset, *options) == 0
-        out = capsys.readouterr().out
-        assert re.search("^--threshold 0.9 +of the training", out, re.MULTILINE)
-        report = json.loads((tmp_path / "r.json").read_text())
-        assert report["evaluation"]["threshold"] == 0.5
-        assert report["evaluation_at_development_threshold"]["threshold"] == 0.9
 
     def test_other_instruments_and_a_single_class(
         self, trained, dataset, tmp_path, capsys

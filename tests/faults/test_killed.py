@@ -138,11 +138,15 @@ def test_training_killed_at_any_moment_leaves_old_files_or_new(dataset, tmp_path
         assert trainings.stdout.readline() == "0\n"
         seconds = time.perf_counter() - begun
     rng, seen = random.Random(0), set()
-    for _ in tries(4, 200):
+    for number in tries(4, 200):
         for path in paths.values():
             path.write_text("yesterday's")
         child = start()
-        time.sleep(rng.uniform(0.2, 1) * seconds)
+        if number == 0:  # as soon as the first new file is there
+            while all(path.read_bytes() == b"yesterday's" for path in paths.values()):
+                time.sleep(0.001)
+        else:
+            time.sleep(rng.uniform(0.2, 1) * seconds)
         with suppress(ProcessLookupError):  # it was quick
             os.kill(child, signal.SIGKILL)
         trainings.stdout.readline()
@@ -165,15 +169,10 @@ def test_the_demo_killed_at_any_moment_leaves_whole_lines_and_videos(
     log, out = tmp_path / "log.csv", tmp_path / "out.mp4"
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "-i", carphone, "-o", out, "--log", log]
-    # Everything is unsure, and so collected.
-    arguments += ["--no-display", "--threshold", 0, 1]
-    arguments += ["--collect", tmp_path / "collected"]
+    arguments += ["--no-display"]
     begun = time.perf_counter()
     assert run("liveness_demo.py", *arguments).returncode == 0
     seconds = time.perf_counter() - begun
-    unsure = tmp_path / "collected" / "unsure"
-    crops = {path.name: path.read_bytes() for path in unsure.glob("*.png")}
-    assert len(crops) > 4
     whole, video = log.read_bytes(), out.read_bytes()
     columns, rng = whole.splitlines()[0].count(b","), random.Random(0)
     for _ in tries(6, 200):
@@ -192,10 +191,6 @@ def test_the_demo_killed_at_any_moment_leaves_whole_lines_and_videos(
         assert out.read_bytes() == video
         for left in tmp_path.glob(".*.mp4"):
             left.unlink()
-        kept = {path.name: path.read_bytes() for path in unsure.glob("*.png")}
-        assert kept.items() <= crops.items()
-        for path in rng.sample(sorted(unsure.glob("*.png")), len(kept) // 2):
-            path.unlink()  # so that there is something to write again
     assert len(whole.splitlines()) > 121
 
 

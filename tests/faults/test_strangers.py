@@ -288,6 +288,7 @@ from damage import mutate
 
 whole, path = Path(sys.argv[1]), Path(sys.argv[2])
 content, slowest = whole.read_bytes(), 0
+load_network(whole)  # imports what it needs
 for seed in range(int(sys.argv[3]), int(sys.argv[4])):
     path.write_bytes(mutate(content, seed))
     start = time.perf_counter()

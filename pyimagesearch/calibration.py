@@ -1,0 +1,112 @@
+"""Where 0.5 should be: a shift of the log odds of real, from held-out crops."""
+
+import math
+from collections.abc import Sequence
+
+from pyimagesearch.console import info
+from pyimagesearch.dataset import Dataset
+from pyimagesearch.metrics import Measurement, measure, shorten_threshold
+from pyimagesearch.names import BONA_FIDE
+
+import numpy as np
+
+FEWEST = 6  # held-out crops of each class, to calibrate at all
+LARGEST = 5.0  # shift: thresholds from 0.007 to 0.993
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Return the log odds of probabilities, clipped to 1e-6 from 0 and 1."""
+    clipped = np.clip(np.asarray(scores, float), 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+def shift_score(score, shift: float):
+    """Divide the odds of scores or thresholds, in [0, 1], by exp(shift)."""
+    scaled = score * math.exp(-shift)
+    return scaled / (scaled + 1 - score)
+
+
+def shift_odds(probabilities: np.ndarray, real: int, shift: float) -> np.ndarray:
+    """Divide the odds of the class `real` by exp(shift); (n, classes), sums are 1."""
+    shifted = probabilities.astype(float)
+    shifted[:, real] *= math.exp(-shift)
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Find the log odds of the threshold at which the worse error rate is least.
+
+    That is BPCER or the APCER of the worst kind of n scored crops. Of all such
+    thresholds it is the middle, in log odds, between the scores on both sides.
+    """
+    places = log_odds(scores)
+    edges = np.unique(np.concatenate([log_odds([0, 1]), places]))
+    worse = np.zeros(len(edges) - 1)  # for a threshold between an edge and the next
+    for label in np.unique(labels):
+        own = np.sort(places[labels == label])
+        below = np.searchsorted(own, edges[1:]) / len(own)
+        worse = np.maximum(worse, below if label == BONA_FIDE else 1 - below)
+    best = np.flatnonzero(worse < worse.min() + 1e-9)
+    middle = (edges[best[0]] + edges[best[-1] + 1]) / 2
+    return float(np.clip(middle, -LARGEST, LARGEST))
+
+
+def calibrate(
+    rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], real: int
+) -> tuple[float, list[np.ndarray]]:
+    """Find the shift after which 0.5 is where held-out crops' error rates are equal.
+
+    `rows` are the probabilities, (n, classes), and `labels`, (n,), of each fold's
+    crops. Returns the shift for `shift_odds`, and the rows, those of a fold shifted by
+    what the other folds say. The shift is 0 if a class has fewer crops than FEWEST.
+    """
+    classes, counts = np.unique(np.concatenate(labels), return_counts=True)
+    if len(classes) < rows[0].shape[1] or counts.min() < FEWEST:
+        return 0.0, list(rows)
+
+    def shift_of(folds: list[int]) -> float:
+        known = np.concatenate([labels[fold] for fold in folds])
+        if set(known) < set(classes):
+            return 0.0
+        scores = np.concatenate([rows[fold][:, real] for fold in folds])
+        return find_shift(scores, known)
+
+    every, shifted = list(range(len(rows))), list(rows)
+    for fold in every if len(rows) > 1 else ():
+        others = shift_of([other for other in every if other != fold])
+        shifted[fold] = shift_odds(rows[fold], real, others)
+    shift = shift_of(every)
+    info(f"calibrated: 0.5 was {shift_score(0.5, -shift):.3g} before")
+    return shift, shifted
+
+
+def measure_folds(
+    tests: Sequence[np.ndarray], rows: Sequence[np.ndarray], dataset: Dataset, shift
+) -> tuple[Measurement, np.ndarray, Dataset]:
+    """Measure the crops of each fold, by their places and by `calibrate`'s rows.
+
+    The rows of one fold alone are those of a network before its shift: the thresholds
+    that are found become those of the shifted one. Returns the figures, and the scores
+    and the dataset of the crops, without the crops themselves.
+    """
+    tested = np.concatenate(tests)
+    order = np.argsort(tested)
+    dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
+    dataset = dataset.subset(tested[order])
+    measurement, scores = measure(np.concatenate(rows)[order], dataset.classes, dataset)
+    measurement.shift, note = shift, ""
+    if len(tests) > 1:
+        note = f"the figures are those of {len(tests)} networks, each on the fold that "
+        note += "it has not seen; the network that is saved has learnt all crops"
+    elif shift:
+        note = "the figures are from before the calibration, the thresholds from after"
+        evaluation = measurement.evaluation
+        for figures in (evaluation.presentations, evaluation.frames):
+            for point in figures.operating_points.values():
+                moved = shift_score(point.threshold, shift)
+                point.threshold = shorten_threshold(moved, shift_score(scores, shift))
+            figures.eer_threshold = figures.operating_points["equal error"].threshold
+    if note:
+        measurement.notes.append(note)
+        info(note)
+    return measurement, scores, dataset
