@@ -1,6 +1,7 @@
 import csv
 import multiprocessing
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -520,3 +521,33 @@ def test_crops_are_found_by_class_without_the_systems_folders(tmp_path):
         "real": [tmp_path / "live" / "a.png", tmp_path / "real" / "b" / "c.JPG"],
         "print": [],
     }
+
+
+TESTING = (Path(__file__).parent.parent / "docs" / "testing.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "row",
+    re.findall(r"^\| (.*) \| `(.*?)`.* \| `(.*\(.*)` \| (\d+) \|$", TESTING, re.M),
+)
+def test_the_lines_in_the_docs_fill_in_the_persons_of_public_data_sets(
+    row, tmp_path, monkeypatch
+):
+    _, source, pattern, person = row
+    save_crops(tmp_path / "dataset" / "real", source, f"anna/{source}")
+    (code,) = re.findall(r"```python\n(.*?)```", TESTING, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace(r"client(\d+)", pattern), {})
+    for folder in ("real", "real/anna"):
+        (line,) = SourceList(tmp_path / "dataset" / folder).lines.values()
+        assert (line.source, line.person) == (source, person)
+
+
+def test_the_list_for_collected_crops_in_the_docs_can_be_read(tmp_path):
+    (text,) = re.findall(r"```\n(source,.*?)```", TESTING, re.DOTALL)
+    (tmp_path / "sources.csv").write_text(text)
+    lines = SourceList(tmp_path).lines.values()
+    assert [(line.person, line.margin) for line in lines] == [
+        ("anna", 0.5),
+        ("ben", 0.5),
+    ]
