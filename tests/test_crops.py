@@ -524,12 +524,10 @@ def test_crops_are_found_by_class_without_the_systems_folders(tmp_path):
 
 
 TESTING = (Path(__file__).parent.parent / "docs" / "testing.md").read_text()
+ROW = re.compile(r"^\| (.*) \| `(.*?)`.* \| `(.*\(.*)` \| (\d+) \|$", re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "row",
-    re.findall(r"^\| (.*) \| `(.*?)`.* \| `(.*\(.*)` \| (\d+) \|$", TESTING, re.M),
-)
+@pytest.mark.parametrize("row", ROW.findall(TESTING))
 def test_the_lines_in_the_docs_fill_in_the_persons_of_public_data_sets(
     row, tmp_path, monkeypatch
 ):
