@@ -167,6 +167,19 @@ def test_a_file_that_was_gathered_as_real_and_as_attack_is_refused(tmp_path):
     load_dataset(tmp_path)
 
 
+def test_four_people_in_folders_make_four_folds_of_whole_people(tmp_path, capsys):
+    people = ["anna", "ben", "carla", "dan"]
+    for label, person in itertools.product(("real", "print"), people):
+        for name in ("near_000016", "near_000032", "evening_000016", "IMG_1_000001"):
+            write_crops(tmp_path, f"{label}/{person}/{name}.png")
+    data = load_dataset(tmp_path)
+    folds, how = split_dataset(data, "video", None, 0)
+    assert (len(folds), how) == (4, "whole sources")
+    tested = [set(data.persons[fold.test].tolist()) for fold in folds]
+    assert sorted(map(sorted, tested)) == [[person] for person in people]
+    assert "4 persons: anna, ben, carla, dan; person in" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("to_train", [True, False])
 def test_persons_above_the_classes_are_known(to_train, tmp_path):
     """As in CelebA-Spoof; not everybody is in both classes."""

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -245,18 +246,18 @@ def test_two_gathers_of_other_files_of_one_name_mix_nothing(
         subprocess.Popen(
             command(
                 *("gather_examples.py", "-i", path, "-o", tmp_path / "out"),
-                *("-d", detector_folder, "-s", skip),
+                *("-d", detector_folder, "-s", 8),
             ),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for path, skip in zip(inputs, (8, 9), strict=True)
+        for path in inputs
     ]
     errors = [process.communicate()[1] for process in processes]
     assert sorted(process.returncode for process in processes) == [0, 1]
     (error,) = filter(None, errors)
-    assert "a" in error
+    assert re.search("another program|is there already|crops, or a file, of", error)
     shapes = {read_image(p).shape[0] < 100 for p in (tmp_path / "out").glob("*.png")}
     assert len(shapes) == 1  # of the small video, or of the large one
 
