@@ -3,9 +3,10 @@
     python gather_examples.py --input videos/real.mp4 --output dataset/real
     python gather_examples.py --input videos/fake.mp4 --output dataset/fake
 
-writes one PNG for each face, named <video>_<frame number>.png, and a line in crops.csv
-that says where it was cut from. Running it again changes nothing; other videos add to
-the folder; no crop is ever overwritten.
+writes one PNG for each face, named <video>_<frame number>.png, and lines in sources.csv
+that say how each video was searched. Folders below the input are folders below the
+output. Running it again changes nothing; other videos add to the folder; no crop is
+ever overwritten.
 """
 
 import argparse
@@ -13,15 +14,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import groupby
+from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
-from pyimagesearch.console import UserError, count_of, info, listing
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
+from pyimagesearch.console import UserError, count_of, info, listing, warn
+from pyimagesearch.crops import SOURCES_NAME, CropFolder
 from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import (
+    ATTACK,
+    ATTACK_WORDS,
+    BONA_FIDE,
+    UNSURE,
+    as_label,
+    name_files,
+)
 from pyimagesearch.video import is_address
 from pyimagesearch.window import Window, has_display
 
@@ -33,7 +42,6 @@ def gather(
     detectors: DetectorPool,
     output: CropFolder,
     counts: Counter,
-    skip: int,
     all_faces: bool,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
@@ -45,7 +53,6 @@ def gather(
     with a crop.
     """
     with_crop = set()
-    how = skip, detectors.name, detectors.size, detectors.confidence
     with closing(detect_in_frames(frames, detectors)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
             own, is_whole = Counter(), False
@@ -58,7 +65,7 @@ def gather(
                     chosen = faces if all_faces else faces[:1]
                     for rank, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, rank, face)
+                        path = output.save(crop, frame, rank)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -66,8 +73,7 @@ def gather(
                 is_whole = True
             finally:
                 counts.update(own)
-                search = Search(source, "", *how, own["searched"], own["faceless"])
-                output.record_search(search, is_whole)
+                output.record_search(source, own["searched"], own["faceless"], is_whole)
     return with_crop
 
 
@@ -118,14 +124,15 @@ def run(args: argparse.Namespace) -> None:
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
         kind = frames.kind  # waits for a file to be open, before a folder is made
-        output = CropFolder(args.output, args.margin, detectors.name)
-        if not frames.live:
-            frames.rename(output.name_sources)
+        output = CropFolder(args.output, args.margin, detectors, args.skip)
+        if not (frames.live or is_address(args.input)):
+            files = map(Path, frames.files.values())
+            output.files = name_files(files, Path(args.input), output.owners)
+            frames.rename(output.files)
+            warn_of_other_classes(output.files, args.output)
         try:
-            with closing(output), closing(with_progress(frames)) as shown:
-                with_crop = gather(
-                    shown, detectors, output, counts, args.skip, args.all_faces
-                )
+            with closing(with_progress(frames)) as shown:
+                with_crop = gather(shown, detectors, output, counts, args.all_faces)
         finally:
             info(
                 f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
@@ -155,17 +162,32 @@ def run(args: argparse.Namespace) -> None:
     print_next(args, source if frames.live or is_address(source) else None)
 
 
+def class_folder(output: Path) -> Path:
+    """Return the folder of the class: dataset/real for dataset/real/anna."""
+    above = output.parent
+    is_person = as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir()
+    return above if is_person else output
+
+
+def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
+    """Warn of folders of the input that are named as another class than the output."""
+    own = as_label(class_folder(output).name.lower())
+    words = {BONA_FIDE, *ATTACK_WORDS} - {"photo", "video", own}  # of videos, maybe
+    folders = {folder for source in sources for folder in source.split("/")[:-1]}
+    others = [name for name in sorted(folders) if as_label(name.lower()) in words]
+    if others:
+        warn(f"{listing(others, 5)}: named as another class than {output}")
+
+
 def print_next(args: argparse.Namespace, source: str | None) -> None:
     """Print the command that gathers the other class, or trains if both are there.
 
     Both classes may come from one camera or address, the source.
     """
-    folder, above = args.output, args.output.parent
-    if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
-        folder = above  # of a person: dataset/real/anna
+    folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [*dataset.glob(f"*/{MANIFEST_NAME}")]
-    manifests += dataset.glob(f"*/*/{MANIFEST_NAME}")
+    manifests = [*dataset.glob(f"*/{SOURCES_NAME}")]
+    manifests += dataset.glob(f"*/*/{SOURCES_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")

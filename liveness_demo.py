@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import Counter
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
@@ -26,6 +27,7 @@ from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.outputs import FaceLog, open_output
+from pyimagesearch.video import is_address
 from pyimagesearch.window import Window, has_display
 
 import numpy as np
@@ -160,8 +162,9 @@ def run(args: argparse.Namespace) -> None:
             collector = Collector(args.collect, classifier, args.input, *files)
             sinks.append(enter(closing(collector)))
             note = collector.note
-            if not frames.live:
-                frames.rename(collector.name_sources)
+            if not (frames.live or is_address(args.input)):
+                names = collector.name_files(frames.files.values(), Path(args.input))
+                frames.rename(names)
         if has_window:
             name = frames.name if frames.live else ""
             sinks.append(enter(closing(Window(kind, name, collector))))

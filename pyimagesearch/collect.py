@@ -8,13 +8,14 @@ from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import command_line, count_of, info, warn
-from pyimagesearch.crops import CropFolder, common_cut, find_crops
+from pyimagesearch.crops import CropFolder, common_margin, find_crops, read_lists
 from pyimagesearch.faces import shrink
+from pyimagesearch.files import find_files
 from pyimagesearch.flags import LE, MODEL
 from pyimagesearch.inputs import Frame, hide_password
 from pyimagesearch.labels import Labels
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
-from pyimagesearch.video import is_address
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, name_files
+from pyimagesearch.video import IMAGE_SUFFIXES, is_address
 
 import numpy as np
 
@@ -33,8 +34,10 @@ FLASH_SECONDS = 0.2  # how long a face that was saved is framed
 
 def labels_of(dataset: Path) -> Labels:
     """Say how a dataset's crops are cut, while no network says so: without classes."""
-    crops = [crop for own in find_crops(dataset).values() for crop in own]
-    return Labels([], common_cut(crops)[0])
+    files = find_files(dataset) if dataset.is_dir() else []
+    crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    margin, _ = common_margin(crops, read_lists(files))
+    return Labels([], margin)
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
@@ -79,7 +82,7 @@ class Collector:
     def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
         self._folder, self._classifier = folder, classifier
         self._train, self._again = next_commands(folder, source, model, le)
-        labels, detector = classifier.labels, classifier.detectors.name
+        labels, detectors = classifier.labels, classifier.detectors
         crops = find_crops(folder)
         crops.pop(UNSURE, None)
         classes = {*labels.classes, *crops}
@@ -87,7 +90,7 @@ class Collector:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
         self._folders = {
-            name: CropFolder(find_folder(folder, name), labels.margin, detector)
+            name: CropFolder(find_folder(folder, name), labels.margin, detectors)
             for name in self.keys.values()
         }
         self.saved, self._undoable = Counter(), []  # the latter of (class, path)
@@ -100,11 +103,13 @@ class Collector:
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the selected face to {folder}; u takes it back")
 
-    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+    def name_files(self, files: Iterable[str], root: Path) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
+        owners = set().union(*(folder.owners for folder in self._folders.values()))
+        named = name_files(map(Path, files), root, owners)
         for folder in self._folders.values():
-            files = folder.name_sources(files)
-        return files
+            folder.files = named
+        return named
 
     def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
         """Remember the faces in view; of a stale frame, they stay for a while."""
@@ -193,7 +198,7 @@ class Collector:
         rank = [seen.track for seen in self._in_view].index(face.track) + 1
         folder = self._folders[name]
         try:
-            path = folder.save(face.crop, self._frame, rank, face.box)
+            path = folder.save(face.crop, self._frame, rank)
         except OSError as error:  # the disk may be full; the demo goes on
             warn(f"{folder.folder}: not saved: {error.strerror}")
             self.note(f"not saved: {error.strerror}")
@@ -266,8 +271,6 @@ class Collector:
 
     def close(self) -> None:
         """Close the folders; say what was saved, and which command comes next."""
-        for folder in self._folders.values():
-            folder.close()
         saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
         total = count_of(self.saved.total(), "crop")
         info(f"collected {total} in {self._folder} ({saved})")

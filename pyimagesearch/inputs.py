@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from functools import partial
@@ -56,9 +56,9 @@ class FileFrames:
         self.files, self._skip, self._opening = files, skip, opening
         self.read = 0
 
-    def rename(self, name: Callable[[dict[str, str]], dict[str, str]]) -> None:
-        """Let a function name the sources anew, before any frame is read."""
-        self.files = name(self.files)
+    def rename(self, files: dict[str, str]) -> None:
+        """Name the sources anew, before any frame is read."""
+        self.files = files
 
     @property
     def kind(self) -> str:
@@ -168,8 +168,9 @@ def open_frames(source: str, skip: int = 1, patient: bool = False) -> Frames:
         name = f"camera{source}" if is_index else path.name
         return LiveFrames(Camera(name, connect(), connect, patient), skip)
     if path.is_dir():
-        files = find_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-        warn_of_others(path, files)
+        known, found = IMAGE_SUFFIXES | VIDEO_SUFFIXES, find_files(path, says=True)
+        files = [file for file in found if file.suffix.lower() in known]
+        warn_of_others(path, [*(set(found) - set(files))])
         if not files:
             raise UserError(f"{path}: no images or videos in this folder")
         return FileFrames(name_files(files, path), skip, None)
@@ -212,11 +213,10 @@ def hide_password(address: str) -> str:
     return re.sub(hidden, "", address, flags=re.DOTALL)
 
 
-def warn_of_others(folder: Path, taken: list[Path]) -> None:
-    """Warn of the files of a folder that are ignored."""
-    others = set(find_files(folder)) - {*taken}
+def warn_of_others(folder: Path, others: list[Path]) -> None:
+    """Warn of the files of a folder that are ignored, if there are any."""
+    kinds = Counter(path.suffix.lower() or path.name for path in others)
+    listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
+    advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
     if others:
-        kinds = Counter(path.suffix.lower() or path.name for path in others)
-        listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
-        advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
         warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}{advice}")

@@ -7,7 +7,7 @@ from pyimagesearch.console import count_of, listing, warn
 from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import Evaluation, Presentation, Rate, evaluate
-from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def measure(
         warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
         return measurement, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
-    persons = persons_of(truth, dataset.sources, dataset.frames)
+    persons = dataset.persons
     measurement.evaluation = evaluate(
         scores, truth, dataset.sources, THRESHOLD, persons
     )

@@ -95,7 +95,9 @@ def folder(path: Path) -> Iterator[Sink]:
             if frame.source != source:
                 stack.close()  # the video of the previous source
                 source = frame.source
-                append = stack.enter_context(video(path / f"{source}.mp4"))
+                place = path / f"{source}.mp4"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                append = stack.enter_context(video(place))
             return append(frame, predictions)
 
         yield write

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import gather_examples
 import liveness_demo
@@ -16,8 +16,7 @@ from pyimagesearch import collect
 from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.collect import STALL_SECONDS, Collector, labels_of, name_keys
 from pyimagesearch.console import UserError
-from pyimagesearch.crops import CropFolder, read_manifest
-from pyimagesearch.dataset import load_dataset
+from pyimagesearch.crops import CropFolder, Source, SourceList
 from pyimagesearch.faces import DetectorPool, Face
 from pyimagesearch.inputs import Frame
 from pyimagesearch.labels import Labels
@@ -30,6 +29,7 @@ import pytest
 from conftest import write_image
 
 LABELS = Labels(["fake", "real"])
+YUNET = SimpleNamespace(name="YuNet", size=320, confidence=0.7)
 LARGE, SMALL = Face(0, 0, 40, 40, 0.9), Face(50, 50, 70, 70, 0.9)
 
 
@@ -97,9 +97,7 @@ def test_every_class_has_a_key():
     assert name_keys(["live", "spoof"]) == {"1": "live", "2": "spoof"}
 
 
-def test_a_key_saves_the_crop_and_its_line_in_crops_csv(
-    open_collector, clock, tmp_path
-):
+def test_a_key_saves_the_crop_and_a_line_of_its_source(open_collector, clock, tmp_path):
     collector = open_collector(Labels(["fake", "real"], margin=0.5))
     frame = frame_of(16)
     expected = frame.image[0:60, 0:60].copy()
@@ -107,8 +105,8 @@ def test_a_key_saves_the_crop_and_its_line_in_crops_csv(
     collector.press("f")
     path = tmp_path / "dataset" / "fake" / "camera_000016.png"
     np.testing.assert_array_equal(read_image(path), expected)
-    ((name, record),) = read_manifest(path.parent).items()
-    assert (name, *record) == (path.name, "camera", 0.5, "YuNet", "")
+    (line,) = SourceList(path.parent).lines.values()
+    assert line == Source("camera", "", "", 0.5, "YuNet", 320, 0.7)
     assert collector.saved == {"fake": 1}
 
 
@@ -246,13 +244,14 @@ def test_crops_of_another_file_of_that_name_are_never_mixed(
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "anna.mp4").write_text(f"{number}")
     collector = open_collector()
-    files = {"anna": str(tmp_path / "1" / "anna.mp4")}
-    assert collector.name_sources(files) == files
+    files = [str(tmp_path / f"{number}" / "anna.mp4") for number in (1, 2)]
+    named = {"anna": files[0]}
+    assert collector.name_files(files[:1], tmp_path / "1") == named
     see(collector, frame_of(1, "anna"), LARGE)
     collector.press("f")
-    assert open_collector().name_sources(files) == files
-    with pytest.raises(UserError, match="holds crops of another anna"):
-        open_collector().name_sources({"anna": str(tmp_path / "2" / "anna.mp4")})
+    assert open_collector().name_files(files[:1], tmp_path / "1") == named
+    with pytest.raises(UserError, match="crops, or a file, of another anna"):
+        open_collector().name_files(files[1:], tmp_path / "2")
 
 
 def test_other_keys_do_nothing(open_collector, tmp_path):
@@ -281,24 +280,6 @@ def test_a_full_disk_is_reported_and_the_demo_goes_on(
     collector.press("r")
     assert crops_in(tmp_path) == ["camera_000002.png"]
     assert collector.saved == Counter(real=1)
-
-
-def test_crops_sorted_by_hand_keep_their_margin(tmp_path, capsys):
-    """Out of a folder that an older version collected unsure faces in."""
-    folder = tmp_path / "dataset"
-    with closing(CropFolder(folder / "unsure", 0.25, "YuNet")) as unsure:
-        for number in (1, 30, 60, 90):
-            frame = frame_of(number)
-            unsure.save(unsure.cut(frame.image, LARGE), frame, 1, LARGE)
-    names = crops_in(folder)
-    for label, own in (("real", names[:1]), ("fake", names[1:3])):
-        (folder / label).mkdir()
-        for name in own:
-            shutil.move(folder / "unsure" / name, folder / label / name)
-    data = load_dataset(folder)
-    assert data.margin == 0.25
-    assert data.labels.tolist() == ["fake", "fake", "real"]
-    assert "1 file yet to be sorted" in capsys.readouterr().out
 
 
 def test_the_end_says_what_was_saved_and_what_comes_next(
@@ -470,8 +451,8 @@ def test_without_a_network_the_kinds_of_attack_are_those_of_the_dataset(
 def test_without_a_network_crops_are_cut_as_those_of_the_dataset(tmp_path):
     assert labels_of(tmp_path / "none") == Labels([], 0.0)
     folder = tmp_path / "dataset" / "fake"
-    with closing(CropFolder(folder, 0.5, "YuNet")) as crops:
-        crops.save(np.zeros((20, 20, 3), np.uint8), frame_of(1), 1, LARGE)
+    crop = np.zeros((20, 20, 3), np.uint8)
+    CropFolder(folder, 0.5, YUNET).save(crop, frame_of(1), 1)
     assert labels_of(tmp_path / "dataset") == Labels([], 0.5)
 
 
@@ -505,7 +486,7 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     assert collector.caption()[1] == "nothing to take back"
     press(collector, clock, "r", 2)
     press(collector, clock, "f")
-    lines = (tmp_path / "dataset" / "real" / "crops.csv").read_text()
+    lines = (tmp_path / "dataset" / "real" / "sources.csv").read_text()
     crops = crops_in(tmp_path)
     (tmp_path / "dataset" / "fake" / crops[2]).unlink()  # the user was faster
     press(collector, clock, "u")
@@ -515,7 +496,7 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     assert collector.saved == Counter(real=1, fake=0)
     press(collector, clock, "u", 3)
     assert crops_in(tmp_path) == ["of-another-run.png"]
-    assert (tmp_path / "dataset" / "real" / "crops.csv").read_text() == lines
+    assert (tmp_path / "dataset" / "real" / "sources.csv").read_text() == lines
     assert collector.caption()[0].startswith("real 1 of 8, fake 0 of 8 |")
 
 
@@ -536,7 +517,7 @@ def test_a_crop_taken_back_may_be_saved_again(open_collector, clock, tmp_path):
         clock[0] += 1
         collector.press(key)
     assert crops_in(tmp_path) == ["camera_000001.png"]
-    assert len(read_manifest(tmp_path / "dataset" / "real")) == 1
+    assert len(SourceList(tmp_path / "dataset" / "real").lines) == 1
 
 
 def test_a_crop_that_cannot_be_deleted_is_kept_and_reported(
@@ -617,12 +598,9 @@ def test_crops_collected_by_key_train_a_network_that_the_demo_takes(
                 == 0
             )
             assert (out / crop.name).read_bytes() == crop.read_bytes()
-            line = [
-                x
-                for x in (folder / label / "crops.csv").read_text().splitlines()
-                if crop.name in x
-            ]
-            assert line[0] in (out / "crops.csv").read_text()
+            line = SourceList(folder / label).lines[source]
+            again = SourceList(out).lines[source]
+            assert line == again._replace(skip=None, searched=None, faceless=None)
 
     shutil.copytree(dataset, folder, dirs_exist_ok=True)
     options = ["-d", folder, "-m", tmp_path / "liveness.model", "-l", le]

@@ -3,6 +3,7 @@ import itertools
 import json
 import sys
 from contextlib import closing
+from types import SimpleNamespace
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import UserError
@@ -24,6 +25,8 @@ import pytest
 from conftest import read_all
 
 FRAMES = itertools.count()
+
+YUNET = SimpleNamespace(name="YuNet", size=320, confidence=0.7)
 
 
 def picture(height, width, value=100, seconds=None, fps=12.5, source="a"):
@@ -85,11 +88,14 @@ def test_a_folder_gets_a_file_for_each_source(tmp_path):
         assert write(picture(64, 64, source="a", fps=None), [])
         for _ in range(3):
             assert write(picture(64, 64, source="b"), [])
-        assert write(picture(32, 32, source="c", fps=None), [])
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        assert write(picture(32, 32, source="anna/c", fps=None), [])
+        assert write(picture(64, 64, source="anna/near"), [])
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in files) == [
         "a.png",
+        "anna/c.png",
+        "anna/near.mp4",
         "b.mp4",
-        "c.png",
     ]
     assert len(read_all(tmp_path / "out" / "b.mp4")) == 3
 
