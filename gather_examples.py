@@ -3,9 +3,10 @@
     python gather_examples.py --input videos/real.mp4 --output dataset/real
     python gather_examples.py --input videos/fake.mp4 --output dataset/fake
 
-writes one PNG for each face, named <video>_<frame number>.png, and a line in crops.csv
-that says where it was cut from. Running it again changes nothing; other videos add to
-the folder; no crop is ever overwritten.
+writes one PNG for each face, named <video>_<frame number>.png, and lines in sources.csv
+that say how each video was searched. Folders below the input are folders below the
+output. Running it again changes nothing; other videos add to the folder; no crop is
+ever overwritten.
 """
 
 import argparse
@@ -13,17 +14,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from itertools import groupby
+from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
-from pyimagesearch.console import UserError, count_of, info, listing
-from pyimagesearch.crops import MANIFEST_NAME, CropFolder, Search
+from pyimagesearch.console import UserError, count_of, info, listing, warn
+from pyimagesearch.crops import SOURCES_NAME, CropFolder
 from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
-from pyimagesearch.frames import FileFrames, Frame, is_address
-from pyimagesearch.live import LiveFrames, hide_password, open_frames
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
-from pyimagesearch.outputs import has_display, window
+from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
+from pyimagesearch.names import (
+    ATTACK,
+    ATTACK_WORDS,
+    BONA_FIDE,
+    UNSURE,
+    as_label,
+    name_files,
+)
+from pyimagesearch.video import is_address
+from pyimagesearch.window import Window, has_display
 
 from tqdm import tqdm
 
@@ -33,30 +42,30 @@ def gather(
     detectors: DetectorPool,
     output: CropFolder,
     counts: Counter,
-    skip: int,
     all_faces: bool,
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
-    Counts frames as "searched" and "faceless", and faces as "saved", "kept" (the same
-    crop was there already) and "dropped" (too small or outside the frame); the frames
-    of each source are also recorded in the output. Another picture that has a crop's
-    name is a UserError. Returns the sources with a crop.
+    Counts frames as "searched", "faceless" and, if they show several faces, "several";
+    and faces as "saved", "kept" (the same crop was there already) and "dropped" (too
+    small or outside the frame); the frames of each source are also recorded in the
+    output. Another picture that has a crop's name is a UserError. Returns the sources
+    with a crop.
     """
     with_crop = set()
-    how = skip, detectors.name, detectors.size, detectors.confidence
     with closing(detect_in_frames(frames, detectors)) as detected:
         for source, found in groupby(detected, key=lambda item: item[0].source):
             own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
                     own["searched"] += 1
+                    own["several"] += len(faces) > 1
                     own["dropped"] += dropped
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
                     for rank, face in enumerate(chosen, start=1):
                         crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, rank, face)
+                        path = output.save(crop, frame, rank)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -64,12 +73,11 @@ def gather(
                 is_whole = True
             finally:
                 counts.update(own)
-                search = Search(source, "", *how, own["searched"], own["faceless"])
-                output.record_search(search, is_whole)
+                output.record_search(source, own["searched"], own["faceless"], is_whole)
     return with_crop
 
 
-def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
+def with_progress(frames: Frames) -> Iterator[Frame]:
     """Yield the frames, with a progress bar where stderr is a terminal.
 
     Those of a camera are also shown in a window, if there is a display; q ends it.
@@ -79,17 +87,19 @@ def with_progress(frames: FileFrames | LiveFrames) -> Iterator[Frame]:
         stack.enter_context(bar)
         show = None
         if frames.live and has_display():
-            show = stack.enter_context(window(frames.kind))
+            window = Window(frames.kind, frames.name)
+            show = stack.enter_context(closing(window))
         for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
-            yield frame
+            if not frame.stale:
+                yield frame
             if show and not show(frame):
                 return
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="gather face crops from any footage")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)
@@ -114,14 +124,15 @@ def run(args: argparse.Namespace) -> None:
     check_outside(args.output, args.input)
     with closing(open_frames(args.input, args.skip)) as frames:
         kind = frames.kind  # waits for a file to be open, before a folder is made
-        output = CropFolder(args.output, args.margin, detectors.name)
-        if not frames.live:
-            frames.files = output.name_sources(frames.files)
+        output = CropFolder(args.output, args.margin, detectors, args.skip)
+        if not (frames.live or is_address(args.input)):
+            files = map(Path, frames.files.values())
+            output.files = name_files(files, Path(args.input), output.owners)
+            frames.rename(output.files)
+            warn_of_other_classes(output.files, args.output)
         try:
-            with closing(output), closing(with_progress(frames)) as shown:
-                with_crop = gather(
-                    shown, detectors, output, counts, args.skip, args.all_faces
-                )
+            with closing(with_progress(frames)) as shown:
+                with_crop = gather(shown, detectors, output, counts, args.all_faces)
         finally:
             info(
                 f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
@@ -130,6 +141,12 @@ def run(args: argparse.Namespace) -> None:
                 f"{counts['kept']} were there already, {counts['dropped']} too small "
                 "or outside the frame"
             )
+    if counts["several"] and not args.all_faces:
+        share = f"{counts['several']} of {count_of(counts['searched'], 'frame')}"
+        info(
+            f"{share} show several faces; the most confident one was saved: look "
+            "through the crops, or use --all-faces"
+        )
     source = hide_password(args.input) if is_address(args.input) else args.input
     shown = frames.name if frames.live else source
     if not frames.read:
@@ -145,17 +162,32 @@ def run(args: argparse.Namespace) -> None:
     print_next(args, source if frames.live or is_address(source) else None)
 
 
+def class_folder(output: Path) -> Path:
+    """Return the folder of the class: dataset/real for dataset/real/anna."""
+    above = output.parent
+    is_person = as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir()
+    return above if is_person else output
+
+
+def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
+    """Warn of folders of the input that are named as another class than the output."""
+    own = as_label(class_folder(output).name.lower())
+    words = {BONA_FIDE, *ATTACK_WORDS} - {"photo", "video", own}  # of videos, maybe
+    folders = {folder for source in sources for folder in source.split("/")[:-1]}
+    others = [name for name in sorted(folders) if as_label(name.lower()) in words]
+    if others:
+        warn(f"{listing(others, 5)}: named as another class than {output}")
+
+
 def print_next(args: argparse.Namespace, source: str | None) -> None:
     """Print the command that gathers the other class, or trains if both are there.
 
     Both classes may come from one camera or address, the source.
     """
-    folder, above = args.output, args.output.parent
-    if as_label(above.name) == BONA_FIDE or (above.parent / BONA_FIDE).is_dir():
-        folder = above  # of a person: dataset/real/anna
+    folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [*dataset.glob(f"*/{MANIFEST_NAME}")]
-    manifests += dataset.glob(f"*/*/{MANIFEST_NAME}")
+    manifests = [*dataset.glob(f"*/{SOURCES_NAME}")]
+    manifests += dataset.glob(f"*/*/{SOURCES_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
     if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")

@@ -12,31 +12,23 @@ needs no network to begin with: it saves the faces that you tell it by keys.
 import argparse
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags
-from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier, ModelReloader
+from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier
 from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
-from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
+from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_distinct, check_outside
-from pyimagesearch.frames import Frame
+from pyimagesearch.inputs import open_frames
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.outputs import (
-    FaceLog,
-    Output,
-    draw,
-    draw_collecting,
-    has_display,
-    open_output,
-    window,
-)
+from pyimagesearch.outputs import FaceLog, open_output
+from pyimagesearch.video import is_address
+from pyimagesearch.window import Window, has_display
 
 import numpy as np
 
@@ -50,56 +42,43 @@ def recognize(crop: np.ndarray) -> str | None:
     return None
 
 
-def label_frames(
-    detected: Iterable[tuple[Frame, list[Face], int]],
-    classifier: FaceClassifier,
-    outputs: list[Output],
-    log: FaceLog | None,
-    counts: Counter,
-    collector: Collector | None = None,
-    reloader: ModelReloader | None = None,
-) -> None:
-    """Classify, log and draw frame after frame until they, or an output, end it.
+def label_frames(detected, classifier, sinks, counts, live=False, note=None) -> bool:
+    """Classify frame after frame, and hand them to the sinks, until one ends it.
 
-    `detected` comes from `detect_in_frames`; its frames are drawn onto. Counts the
-    "frames", and the faces by label.
+    `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
+    label. A newer network is used from the next source on, or at once if `live`; text
+    about it is printed, and given to `note`. Returns whether a sink ended it.
     """
     source = None
     for frame, faces, _ in detected:
-        counts["frames"] += 1
-        if frame.source != source:
+        is_new = frame.source != source
+        if is_new:
             classifier.reset()
             source = frame.source
-        network = classifier.network
-        note = reloader.refresh(classifier) if reloader else None
-        if note and collector:
-            collector.note(note)
-            if classifier.network is not network:  # it was not refused
-                collector.compare_with(reloader.model)
-        predictions = classifier.classify(frame.image, faces, frame.time)
-        # Before anything is drawn, as crops are views of the frame.
-        names = [
-            recognize(prediction.crop) if prediction.label == BONA_FIDE else None
-            for prediction in predictions
-        ]
-        if collector:
-            collector.see(frame, predictions)
-        for prediction, name in zip(predictions, names, strict=True):
-            counts[prediction.label] += 1
-            if log:
-                log.add(frame, prediction)
-            draw(frame.image, prediction, name)
-        if collector and outputs:
-            draw_collecting(frame.image, collector)
-        if not all([output(frame) for output in outputs]):
-            break
+        if (live or is_new) and (text := classifier.refresh()):
+            info(text)
+            if note:
+                note(text)
+        predictions = []
+        if not frame.stale:
+            predictions = classifier.classify(frame.image, faces, frame.time)
+            counts.update(["frames", *(face.label for face in predictions)])
+        for place, face in enumerate(predictions):
+            if face.label == BONA_FIDE:
+                predictions[place] = face._replace(name=recognize(face.crop) or "")
+        if not all([sink(frame, predictions) for sink in sinks]):
+            return True
+    return False
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="label faces as real or fake")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     flags.add_model_flags(parser, "that train.py wrote")
+    exported = flags.MODEL.with_suffix(".onnx")
+    if exported.exists() and not flags.MODEL.exists():
+        parser.set_defaults(model=exported)
     flags.add_detector_flags(parser)
     what = "camera index, address (http, rtsp, ...), video, image, or folder of videos "
     what += "and images (default: %(default)s)"
@@ -117,7 +96,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = "in the window, r saves the face in view as real, f as fake, to this "
+    what = "in the window, r saves the selected face as real, f as fake, to this "
     what += "dataset, also while there is no network"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
@@ -129,121 +108,89 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def look_up_labels(model: Path, le: Path, dataset: Path | None) -> Labels:
-    """Read the labels of the network; before there is one, see `collect.labels_of`."""
-    if model.exists() or le.exists():
-        return load_labels(le)
-    if dataset:
-        return labels_of(dataset)
-    raise UserError(
-        f"no network {model}: gather crops and run train.py, or collect crops in the "
-        "window: python liveness_demo.py --collect dataset"
-    )
+def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
+    """Check the flags; read the labels of the network, or of a dataset before that."""
+    check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
+    if args.collect and not has_window:
+        options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
+        command = console.command_line("gather_examples.py", *options)
+        raise UserError(f"--collect needs a window; without one, use {command}")
+    if not (args.model.exists() or args.le.exists()):
+        if not args.collect:
+            raise UserError(
+                f"no network {args.model}: gather crops and run train.py, or collect "
+                "crops in the window: python liveness_demo.py --collect dataset"
+            )
+        if args.log:
+            raise UserError(f"--log {args.log}: no network, nothing to log")
+        return labels_of(args.collect)
+    labels = load_labels(args.le)
+    if args.threshold and BONA_FIDE not in labels.classes:
+        raise UserError(
+            f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
+            f"the classes are {', '.join(labels.classes)}"
+        )
+    return labels
 
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
-    info("loading face detector...")
-    reloader = ModelReloader(args.model, args.le)
-    known = look_up_labels(args.model, args.le, args.collect)
-    detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
-    numbers = args.threshold or [THRESHOLD]
-    thresholds = numbers[0], numbers[-1]
-    display = not args.no_display and has_display()
-    if args.collect and not display:
-        options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
-        command = console.command_line("gather_examples.py", *options)
-        raise UserError(f"--collect needs a window; without one, use {command}")
-    if not display and not args.no_display:
+    has_window = not args.no_display and has_display()
+    labels = look_up_labels(args, has_window)
+    numbers, files = args.threshold or [THRESHOLD], (args.model, args.le)
+    limits = numbers[0], numbers[-1]
+    if not has_window and not args.no_display:
         warn("there is no display, so no window is opened")
-    if not known.classes and args.log:
-        raise UserError(f"--log {args.log}: without a network there is nothing to log")
+    note, sinks, collector, counts = None, [], None, Counter()
     with ExitStack() as stack:
+        enter = stack.enter_context
         info("starting video stream...")
-        frames = stack.enter_context(
-            closing(open_frames(args.input, patient=args.reconnect))
-        )
-        network, labels = None, known
-        if known.classes:
+        frames = enter(closing(open_frames(args.input, patient=args.reconnect)))
+        info("loading face detector...")
+        detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
+        classifier = FaceClassifier(None, labels, detectors, args.smooth, limits, files)
+        if labels.classes:
             info("loading liveness detector...")
-            network, labels = load_classifier(args.model, args.le)
-        if args.threshold and network and BONA_FIDE not in labels.classes:
-            raise UserError(
-                f"{args.le}: no class is {BONA_FIDE}, so --threshold has no meaning; "
-                f"the classes are {', '.join(labels.classes)}"
-            )
+            classifier.replace(*load_classifier(*files))
         kind = frames.kind  # waits for a file to be open, which outputs need
-        outputs = []
         if args.output:
             check_outside(args.output, args.input)
-            stack.enter_context(announced(args.output))
-            output = open_output(args.output, kind)
-            outputs.append(stack.enter_context(output))
-        log, collector = None, None
+            sinks.append(enter(open_output(args.output, kind)))
         if args.log:
-            log = stack.enter_context(closing(FaceLog(args.log, labels.classes)))
-        classifier = FaceClassifier(network, labels, detectors, args.smooth, thresholds)
+            sinks.append(enter(closing(FaceLog(args.log, labels.classes))))
         if args.collect:
-            options = train_options(args.model, args.le)
-            collector = Collector(args.collect, labels, detectors.name, options)
-            stack.enter_context(closing(collector))
-            if network:
-                collector.compare_with(args.model)
-            if not frames.live:
-                frames.files = collector.name_sources(frames.files)
-        if display:
-            paced = collector is not None and not frames.live
-            output = window(kind, collector, paced)
-            outputs.append(stack.enter_context(output))
-        elif not frames.live:
-            reloader = None  # all frames of a file get the same network
-        counts = Counter()
+            collector = Collector(args.collect, classifier, args.input, *files)
+            sinks.append(enter(closing(collector)))
+            note = collector.note
+            if not (frames.live or is_address(args.input)):
+                names = collector.name_files(frames.files.values(), Path(args.input))
+                frames.rename(names)
+        if has_window:
+            name = frames.name if frames.live else ""
+            sinks.append(enter(closing(Window(kind, name, collector))))
         start = time.perf_counter()
         try:
-            shown = stack.enter_context(closing(iter(frames)))
+            shown = enter(closing(iter(frames)))
             detected = detect_in_frames(shown, detectors, ahead=not frames.live)
-            stack.enter_context(closing(detected))
-            label_frames(
-                detected, classifier, outputs, log, counts, collector, reloader
-            )
+            enter(closing(detected))
+            ended = label_frames(detected, classifier, sinks, counts, frames.live, note)
         finally:
             summarize(counts, time.perf_counter() - start)
-        if not counts["frames"]:
+        if not counts["frames"] and not ended:
             raise UserError(f"{args.input}: nothing could be read")
-
-
-@contextmanager
-def announced(path: Path) -> Iterator[None]:
-    """Say that a file was written, if the block that writes it succeeds."""
-    yield
-    info(f"wrote {path}")
-
-
-def train_options(model: Path, le: Path) -> list[str]:
-    """Return what train.py needs to be told to replace these files."""
-    options = []
-    if model.suffix.lower() == ".onnx":
-        options += ["--export", str(model)]
-        model = model.with_suffix(".model")
-    if model != flags.MODEL:
-        options += ["--model", str(model)]
-    if le != flags.LE:
-        options += ["--le", str(le)]
-    return options
 
 
 def summarize(counts: Counter, duration: float) -> None:
     """Print how many frames and faces there were."""
-    labels = Counter({name: n for name, n in counts.items() if name != "frames"})
-    faces = ", ".join(
+    frames = counts["frames"]
+    labels = counts - Counter(frames=frames)
+    faces = [
         f"{count} {label or 'without a label'} ({count / labels.total():.0%})"
         for label, count in sorted(labels.items())
-    )
+    ]
     info(
-        f"{count_of(counts['frames'], 'frame')} in {duration:.1f} s "
-        f"({counts['frames'] / max(duration, 1e-9):.1f} a second); "
-        f"faces: {faces or 'none'}"
+        f"{count_of(frames, 'frame')} in {duration:.1f} s ({frames / duration:.1f} a "
+        f"second); faces: {', '.join(faces) or 'none'}"
     )
 
 

@@ -15,7 +15,8 @@ import argparse
 import math
 import shlex
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +29,11 @@ from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dat
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, save_labels_of
-from pyimagesearch.metrics import Measurement, measure
+from pyimagesearch.labels import Labels, load_labels, save_labels_of
+from pyimagesearch.measurement import Measurement, measure, needs_more
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
 from pyimagesearch.simulate import ENOUGH_PERSONS, add_recaptures, is_simulated
-from pyimagesearch.untested import list_untested
 
 import numpy as np
 
@@ -134,10 +134,20 @@ def train_network(
     return Trained(model, history, probabilities, not control.interrupted)
 
 
+def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
+    """Warn if a network is to be replaced that has learnt none of these crops."""
+    with suppress(UserError):
+        learnt = load_labels(le).learnt or []
+        crops = [mark for mark in learnt if "." not in mark]  # others are of files
+        if crops and model.exists() and not count_learnt(dataset, learnt):
+            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
+            warn(f"{model} will be replaced: it has learnt {what}")
+
+
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
     known, failure = digest_learnt(dataset, learnt), None
-    labels = Labels(dataset.classes, dataset.margin, known)
+    labels = Labels(dataset.classes, dataset.margin, known, args.read_at)
     if args.export:
         info(f"exporting network to '{args.export}'...")
         try:
@@ -184,7 +194,9 @@ def run_training(args: argparse.Namespace) -> None:
     if args.epochs:
         recipe = recipe._replace(epochs=args.epochs)
     asked = args.simulate if recipe.simulates else bool(args.simulate)
+    args.read_at = time.time()  # crops that are saved from now on may not be learnt
     dataset = load_dataset(args.dataset, simulates=asked is not False)
+    warn_of_loss(dataset, args.model, args.le)
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)
@@ -227,8 +239,7 @@ def run_training(args: argparse.Namespace) -> None:
     if len(folds[0].test):
         info("evaluating network...")
         tests = [fold.test for fold, _ in done]
-        measurement, scores, dataset = measure_folds(tests, rows, dataset, shift)
-        measurement.not_tested = list_untested(measurement, dataset, how)
+        measurement, scores, dataset = measure_folds(tests, rows, dataset, shift, how)
     else:
         measurement.notes.append("there are only real faces: nothing was measured")
     if missing:
@@ -256,15 +267,10 @@ def run_evaluation(args: argparse.Namespace) -> None:
         save_labels_of(args.model, labels, args.le)
     info("evaluating network...")
     rows = models.classify(network.predict, dataset.crops)
-    measurement, scores = measure(rows, labels.classes, dataset)
-    if scores is not None:
-        measurement.not_tested = list_untested(measurement, dataset, how="")
-    if known := count_learnt(dataset, labels.learnt or []):
-        measurement.notes.append(
-            f"{args.dataset}: the network was trained on {count_of(known, 'source')} "
-            "of it; the figures say nothing about new people and new footage"
-        )
-        warn(measurement.notes[0])
+    known = labels.learnt and count_learnt(dataset, labels.learnt)
+    measurement, scores = measure(rows, labels.classes, dataset, learnt=known)
+    for text in measurement.warnings:
+        warn(f"{args.dataset}: {text}")
     details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 
@@ -286,14 +292,16 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         except Exception as error:  # matplotlib's can be any
             reason = (str(error) or repr(error)).splitlines()[0]
             failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
-    if args.report:
+    for path in args.report:
         command = shlex.join(["python", "train.py", *args.arguments])
         made = {"command": command, "model": str(args.model), **details}
-        write_report(args.report, measurement, made, picture)
-        written.append(args.report)
-    if written:
-        info(f"wrote {', '.join(str(file) for file in written if file)}")
+        write_report(path, measurement, made, picture)
+    if files := [str(file) for file in [*written, *args.report] if file]:
+        rest = "" if args.report else "; --report report.html gives the rest"
+        info(f"wrote {', '.join(files)}{rest}")
     options = ["--model", str(args.model), "--le", str(args.le)]
+    if measurement.evaluation and needs_more(measurement.evaluation):
+        options += ["--collect", str("dataset" if args.evaluate else args.dataset)]
     info(f"next: {console.command_line('liveness_demo.py', *options)}")
     if failure:
         raise failure
@@ -312,8 +320,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
-    what = "write everything here: a page to read (.html), or all figures (.json)"
-    add("--report", type=flags.report_path, metavar="FILE", help=what)
+    what = "write everything here: a page to read (.html), or all figures (.json); "
+    what += "may be given twice"
+    report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
+    add("--report", **report, default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -346,13 +356,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
-    names = ["plot", "report", "export", "le", "model"]
-    check_distinct(**{name: getattr(args, name) for name in names})
+    files = {name: getattr(args, name) for name in ("plot", "export", "le", "model")}
+    reports = {f"report {path}": path for path in args.report}
+    check_distinct(**files, **reports)
     if args.evaluate:
-        names = names[:4] if args.export else names[:2]
-    for name in names:
-        if getattr(args, name):
-            check_writable(getattr(args, name))
+        del files["model"]
+        if not args.export:
+            del files["le"]
+    for path in [*files.values(), *args.report]:
+        if path:
+            check_writable(path)
     if args.evaluate:
         run_evaluation(args)
     else:

@@ -24,7 +24,7 @@ from pyimagesearch.flags import positive_int
 from pyimagesearch.folds import Fold, split_random
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import evaluate
-from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.simulate import add_recaptures
 
 import numpy as np
@@ -41,7 +41,7 @@ def make_folds(dataset: Dataset, args: argparse.Namespace) -> dict[str, list[Fol
         folds = [split_random(dataset.labels, seed) for seed in range(args.seeds)]
         return {"a quarter at random": folds}
     folds, classes = {}, set(dataset.labels)
-    places = persons_of(dataset.labels, dataset.sources, dataset.frames)
+    places = dataset.persons
     for place in np.unique(places).tolist():
         if args.learn:
             name = f"all but {args.learn} of each class of {place}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 from videos import make_sample
 
 import av

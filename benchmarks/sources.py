@@ -4,9 +4,14 @@ import sys
 import time
 from pathlib import Path
 
-from pyimagesearch.dataset import Dataset, count_sources, digest_learnt
+from pyimagesearch.crops import Source
+from pyimagesearch.dataset import (
+    Dataset,
+    count_sources,
+    digest_learnt,
+    tell_persons,
+)
 from pyimagesearch.folds import describe_persons, split_videos
-from pyimagesearch.names import persons_of
 
 import numpy as np
 
@@ -18,14 +23,16 @@ def main(count: int = 96_000) -> None:
     frames = np.ones(len(labels), int)
     crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
     paths = [Path(f"{source}.png") for source in sources]
+    keys = list(zip(labels.tolist(), sources.tolist(), strict=True))
+    lines = [Source()] * len(keys)
+    persons, sessions = tell_persons(keys, frames, lines, True)
     known = paths, frames, labels, {}, 0.0, "res10"
-    dataset = Dataset(crops, labels, sources, frames, *known)
-    persons = persons_of(labels, sources, frames)
+    dataset = Dataset(crops, labels, sources, frames, persons, sessions, *known)
     clips = [np.repeat(names, 3) for names in (labels, sources, labels)]
     works = {
-        "persons": lambda: persons_of(labels, sources, frames),
+        "persons": lambda: tell_persons(keys, frames, lines, True),
         "listing": lambda: describe_persons(labels, persons),
-        "folds": lambda: split_videos(labels, sources, persons, None, 0),
+        "folds": lambda: split_videos(labels, sessions, persons, None, 0),
         "blocks": lambda: split_videos(*clips, None, 0),
         "counts": lambda: count_sources(dataset),
         "digests": lambda: digest_learnt(dataset, np.arange(len(labels))),

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pyimagesearch.console import info
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.metrics import Measurement, measure, shorten_threshold
+from pyimagesearch.measurement import Measurement, measure
+from pyimagesearch.metrics import shorten_threshold
 from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
@@ -81,7 +82,11 @@ def calibrate(
 
 
 def measure_folds(
-    tests: Sequence[np.ndarray], rows: Sequence[np.ndarray], dataset: Dataset, shift
+    tests: Sequence[np.ndarray],
+    rows: Sequence,
+    dataset: Dataset,
+    shift: float,
+    how: str,
 ) -> tuple[Measurement, np.ndarray, Dataset]:
     """Measure the crops of each fold, by their places and by `calibrate`'s rows.
 
@@ -93,7 +98,8 @@ def measure_folds(
     order = np.argsort(tested)
     dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
     dataset = dataset.subset(tested[order])
-    measurement, scores = measure(np.concatenate(rows)[order], dataset.classes, dataset)
+    rows = np.concatenate(rows)[order]
+    measurement, scores = measure(rows, dataset.classes, dataset, how)
     measurement.shift, note = shift, ""
     if len(tests) > 1:
         note = f"the figures are those of {len(tests)} networks, each on the fold that "
@@ -106,7 +112,7 @@ def measure_folds(
                 moved = shift_score(point.threshold, shift)
                 point.threshold = shorten_threshold(moved, shift_score(scores, shift))
             figures.eer_threshold = figures.operating_points["equal error"].threshold
+        info(note)
     if note:
         measurement.notes.append(note)
-        info(note)
     return measurement, scores, dataset

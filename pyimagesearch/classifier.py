@@ -15,19 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, info, warn
+from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, preprocess
-from pyimagesearch.labels import THRESHOLD, Labels
+from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.models import Network, load_classifier
 from pyimagesearch.names import BONA_FIDE, UNSURE
 
 import numpy as np
 
 SMOOTH_SECONDS = 0.5  # over which scores are averaged: they jump as boxes jitter
-# A track and a detection that overlap less are two faces (intersection over union).
-LEAST_OVERLAP = 0.3
-# A face that was lost for longer is a new one; single misses are shorter.
-LOST_SECONDS = 0.5
+LEAST_OVERLAP = 0.3  # of a track and a detection of one face (intersection over union)
+LOST_SECONDS = 0.5  # a face that was lost for longer is a new one
+PATIENCE_SECONDS = 60.0  # for the labels of a new model, before anybody is told
 
 
 class Prediction(NamedTuple):
@@ -40,6 +39,7 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray  # (classes,) float32, of this image alone
     track: int  # stays with the face from image to image
     crop: np.ndarray  # (h, w, 3) uint8 BGR, at native size, a view of the image
+    name: str = ""  # of the person, for whoever recognizes faces; it is drawn
 
 
 class FaceClassifier:
@@ -48,7 +48,8 @@ class FaceClassifier:
     `network` and `labels` come from `load_classifier`; with None and labels without
     classes, faces are found and get the label "". Scores are averaged over `smooth`
     seconds, or not at all if 0. A face is an attack below the first of the
-    `thresholds`, real from the second on, and unsure between them.
+    `thresholds`, real from the second on, and unsure between them. `files` are model
+    and labels, which `refresh` watches from now on.
     """
 
     def __init__(
@@ -58,34 +59,80 @@ class FaceClassifier:
         detectors: DetectorPool,
         smooth: float = SMOOTH_SECONDS,
         thresholds: tuple[float, float] = (THRESHOLD, THRESHOLD),
+        files: Sequence[Path] = (),
     ):
         self.network, self.labels, self.detectors = network, labels, detectors
         self.smooth, self.thresholds = smooth, thresholds
+        self._files, self._loading = files, None
+        self._tried = self._look() if labels.classes else []
+        self._used = self._tried[:1]  # the state of the model
+        self._problem, self._deadline = "", math.inf  # is said after the deadline
         self.reset()
 
     @classmethod
-    def load(
-        cls,
-        model: Path | str,
-        le: Path | str,
-        detector: Path | str,
-        confidence: float | None = None,
-        **options,
-    ) -> "FaceClassifier":
-        """Load liveness.onnx or liveness.model, le.pickle, and a face detector.
+    def load(cls, model, le, detector, confidence: float | None = None, **options):
+        """Load liveness.onnx or liveness.model, le.pickle, and a face detector by path.
 
         `confidence` is that of DetectorPool. A UserError says which file is missing,
         damaged, or of another training.
         """
-        network, labels = load_classifier(Path(model), Path(le))
+        files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
-        return cls(network, labels, detectors, **options)
+        classifier = cls(None, load_labels(files[1]), detectors, files=files, **options)
+        classifier.replace(*load_classifier(*files))
+        return classifier
 
     def replace(self, network: Network, labels: Labels) -> None:
         """Use another network; faces keep their track numbers but not their scores."""
         self.network, self.labels = network, labels
         for track in self._tracker.tracks:
             track.history.clear()
+
+    def _look(self) -> list[int]:
+        try:
+            return [path.stat().st_mtime_ns for path in self._files]
+        except OSError:  # not there yet, or just being replaced
+            return []
+
+    def refresh(self) -> str:
+        """Use the network of a new training, if there is one; return what to say.
+
+        A thread loads it, as importing TensorFlow takes seconds: call this often. A
+        network of other classes or another margin is not used.
+        """
+        now = time.monotonic()
+        if not self._loading:
+            found = self._look()
+            if found not in ([], self._tried) and found[:1] != self._used:
+                if found[:1] != self._tried[:1]:
+                    self._deadline = now + PATIENCE_SECONDS
+                self._tried, thread = found, ThreadPoolExecutor(1)
+                self._loading = thread.submit(load_classifier, *self._files)
+            elif self._problem and now > self._deadline:
+                self._deadline = math.inf
+                return self._problem
+            return ""
+        if not self._loading.done():
+            return ""
+        done, self._loading = self._loading, None
+        try:
+            network, labels = done.result()
+        except UserError as error:  # mostly, the labels are still to come
+            self._problem = f"the new network is not used: {error}"
+            return ""
+        self._used, self._problem = self._tried[:1], ""
+        old = self.labels
+        if old.classes and labels.classes != old.classes:
+            return "the new network has other classes; start again to use it"
+        if labels.margin != old.margin:
+            return "the new network has another margin; start again to use it"
+        self.replace(network, labels)
+        return "using the new network"
+
+    @property
+    def tracks(self) -> list[int]:
+        """Numbers of the faces in view, and of those missed for a moment."""
+        return [track.number for track in self._tracker.tracks]
 
     def reset(self) -> None:
         """Forget the faces seen so far: another video or camera begins."""
@@ -101,9 +148,8 @@ class FaceClassifier:
         """
         image = check_image(image)
         faces, _ = self.detectors.detect(image)
-        if seconds is None:
-            seconds = time.monotonic()
-        return self.classify(image, faces, seconds)
+        now = time.monotonic() if seconds is None else seconds
+        return self.classify(image, faces, now)
 
     def classify(
         self, image: np.ndarray, faces: Sequence[Face], seconds: float
@@ -118,14 +164,10 @@ class FaceClassifier:
             inputs = preprocess(crops, network.width, network.height)
             probabilities = network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
-        predictions = []
-        for face, crop, row, (track, mean) in zip(
-            faces, crops, probabilities, tracks, strict=True
-        ):
-            label, score, probability = decide(mean, classes, self.thresholds)
-            predictions.append(
-                Prediction(face, label, score, probability, row, track, crop)
-            )
+        predictions, found = [], zip(faces, crops, probabilities, tracks, strict=True)
+        for face, crop, row, (track, mean) in found:
+            label, score, share = decide(mean, classes, self.thresholds)
+            predictions.append(Prediction(face, label, score, share, row, track, crop))
         return predictions
 
 
@@ -145,8 +187,7 @@ def decide(
 ) -> tuple[str, float, float]:
     """Return label, score and probability (see Prediction) of a face.
 
-    Without a class named real, the most probable class is chosen and its probability is
-    the score.
+    Without a class named real, the score is the probability of the most probable class.
     """
     if not classes:
         return "", math.nan, math.nan
@@ -155,84 +196,27 @@ def decide(
         return classes[best], float(probabilities[best]), float(probabilities[best])
     real = classes.index(BONA_FIDE)
     score = float(probabilities[real])
-    if score >= thresholds[1]:
-        return BONA_FIDE, score, score
     if score >= thresholds[0]:
-        return UNSURE, score, score
+        return BONA_FIDE if score >= thresholds[1] else UNSURE, score, score
     attacks = np.delete(np.arange(len(classes)), real)
     attack = attacks[probabilities[attacks].argmax()]
     return classes[attack], score, float(probabilities[attack])
-
-
-class ModelReloader:
-    """Reloads a model and its labels when a training has replaced both.
-
-    That is done in a thread, as importing TensorFlow takes seconds.
-    """
-
-    def __init__(self, model: Path, le: Path):
-        self.model, self._le = model, le
-        self._state = self._look()
-        self._thread = ThreadPoolExecutor(1)
-        self._loading = None
-
-    def _look(self) -> list:
-        try:
-            states = [path.stat() for path in (self.model, self._le)]
-        except OSError:  # one of them is just being replaced
-            return []
-        return [(s.st_ino, s.st_size, s.st_mtime_ns) for s in states]
-
-    def refresh(self, classifier: FaceClassifier) -> str | None:
-        """Let a classifier use the new network, if there is one; say so.
-
-        A network that needs other crops, or names other classes, is not used. Returns
-        what was said; None if there was nothing to say.
-        """
-        if self._loading is None:
-            state = self._look()
-            if state and state != self._state:
-                self._state = state
-                files = self.model, self._le
-                self._loading = self._thread.submit(load_classifier, *files)
-            return None
-        if not self._loading.done():
-            return None
-        done, self._loading = self._loading, None
-        try:
-            network, labels = done.result()
-        except UserError:  # the other file is still to come
-            return None
-        old = classifier.labels
-        if old.classes and labels.classes != old.classes:
-            difference = "other classes"
-        elif labels.margin != old.margin:
-            difference = "another margin"
-        else:
-            classifier.replace(network, labels)
-            text = "using the new network"
-            info(text)
-            return text
-        text = f"the new network has {difference}; start again to use it"
-        warn(text)
-        return text
 
 
 class Tracker:
     """Follows faces from image to image by overlap, and averages their scores."""
 
     def __init__(self, seconds: float):
-        self._seconds = seconds
+        self._seconds, self._count = seconds, 0
         self.tracks = []
-        self._count = 0
 
     def update(
         self, faces: Sequence[Face], probabilities: np.ndarray, time: float
     ) -> list[tuple[int, np.ndarray]]:
         """Match the n faces of the next image, and their (n, classes) probabilities.
 
-        Returns the number of each face's track, counted from 1, and its mean
-        probabilities, (classes,). If the time goes back, another video has begun.
+        Returns each face's track number, from 1, and mean probabilities, (classes,). If
+        the time goes back, another video has begun.
         """
         self.tracks = [t for t in self.tracks if 0 <= time - t.time <= LOST_SECONDS]
         boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)
@@ -257,18 +241,14 @@ class Tracker:
 
 class _Track:
     def __init__(self, number: int):
-        self.number = number
-        self.time = None
-        self._box = None
+        self.number, self.time, self._box = number, None, None
         self._velocity = np.zeros(4)  # pixels a second, of each side of the box
         self.history = deque()  # of (time, probabilities)
 
     def expect(self, time: float) -> np.ndarray:
         return self._box + self._velocity * (time - self.time)
 
-    def add(
-        self, box: np.ndarray, probabilities: np.ndarray, time: float, seconds: float
-    ) -> np.ndarray:
+    def add(self, box, probabilities, time: float, seconds: float) -> np.ndarray:
         if self._box is not None and time > self.time:
             # Half the old velocity, half the new: the detector's boxes jitter.
             latest = (box - self._box) / (time - self.time)

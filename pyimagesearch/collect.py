@@ -3,124 +3,169 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import command_line, count_of, info, warn
-from pyimagesearch.crops import CropFolder, common_cut, find_crops
+from pyimagesearch.crops import CropFolder, common_margin, find_crops, read_lists
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import Frame
+from pyimagesearch.files import find_files
+from pyimagesearch.flags import LE, MODEL
+from pyimagesearch.inputs import Frame, hide_password
 from pyimagesearch.labels import Labels
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label
+from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, name_files
+from pyimagesearch.video import IMAGE_SUFFIXES, is_address
 
 import numpy as np
 
 ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
+LOOK_SECONDS = 1.0  # between two looks at the files of the dataset, or longer
+STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
 # Two crops are one view if their network inputs differ by less: the mean difference, as
 # a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
-# the next; of a moving one, 8 % of neighbouring crops differ by less than this, and 1 %
-# of those ten crops apart.
+# the next; of a moving one, 8 % of neighbouring crops differ by less than this.
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
+FLASH_SECONDS = 0.2  # how long a face that was saved is framed
 
 
 def labels_of(dataset: Path) -> Labels:
     """Say how a dataset's crops are cut, while no network says so: without classes."""
-    crops = [crop for own in find_crops(dataset).values() for crop in own]
-    margin, _ = common_cut(crops)
+    files = find_files(dataset) if dataset.is_dir() else []
+    crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    margin, _ = common_margin(crops, read_lists(files))
     return Labels([], margin)
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
     """Give each class its key: r for real, f for fake, 1 to 9 for kinds of attack."""
-    attacks = [name for name in classes if name != BONA_FIDE]
-    keys = {BONA_FIDE[0]: BONA_FIDE} if BONA_FIDE in classes else {}
-    keys["f"] = ATTACK if ATTACK in attacks else attacks[0]
-    if len(attacks) > 1:
-        keys |= {str(n): name for n, name in enumerate(attacks[:9], start=1)}
-    return keys
+    keys = {name[0]: name for name in (BONA_FIDE, ATTACK) if name in classes}
+    kinds = [name for name in classes if name not in (BONA_FIDE, ATTACK)]
+    return keys | {str(n): name for n, name in enumerate(kinds[:9], start=1)}
 
 
 def find_folder(dataset: Path, label: str) -> Path:
     """Return the folder of a class in a dataset: live, if there is no real."""
-    others = sorted(dataset.iterdir()) if dataset.is_dir() else []
-    same = [path for path in others if path.is_dir() and as_label(path.name) == label]
+    folders = [path for path in sorted(dataset.glob("*")) if path.is_dir()]
+    same = [path for path in folders if as_label(path.name) == label]
     return same[0] if same and dataset / label not in same else dataset / label
 
 
-class Collector:
-    """Saves faces to a dataset, as gather_examples.py would, when a key is pressed.
+def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str, str]:
+    """Return the command that learns what is collected, and that to collect more."""
+    given = ["--le", str(le)] if le != LE else []
+    train, demo = ["--dataset", str(folder), *given], ["--collect", str(folder), *given]
+    if source != "0":
+        demo += ["--input", hide_password(source) if is_address(source) else source]
+    if model != MODEL:
+        demo += ["--model", str(model)]
+    if model.suffix.lower() == ".onnx":
+        train += ["--export", str(model)]
+        model = model.with_suffix(".model")
+    if model != MODEL:
+        train += ["--model", str(model)]
+    return command_line("train.py", *train), command_line("liveness_demo.py", *demo)
 
-    Labels without classes mean that there is no network yet; `detector` is the name of
-    the one that finds the faces, `options` are those of the train.py that learns the
-    crops. `keys` gives the class of each key, `saved` counts the crops of this run.
+
+class Collector:
+    """A sink that saves the selected face, as gather_examples.py would, by keys.
+
+    A face that is alone in view is selected; of several, the one that was chosen, as
+    long as its track lives. `source`, `model` and `le` are for `next_commands`. `keys`
+    gives the class of each key, `saved` counts the crops of this run. Until `flash_end`
+    on the monotonic clock, the selected face has just been saved.
     """
 
-    def __init__(
-        self, folder: Path, labels: Labels, detector: str, options: Sequence[str] = ()
-    ):
+    def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
+        self._folder, self._classifier = folder, classifier
+        self._train, self._again = next_commands(folder, source, model, le)
+        labels, detectors = classifier.labels, classifier.detectors
         crops = find_crops(folder)
         crops.pop(UNSURE, None)
         classes = {*labels.classes, *crops}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
         self.keys = name_keys(sorted(classes))
-        self.saved = Counter()
-        self._train = command_line("train.py", "--dataset", str(folder), *options)
-        self._counts = Counter({name: len(own) for name, own in crops.items()})
-        self._newer = None  # how many crops are newer than the network, if there is one
-        self._undoable = []  # of (class, path)
-        self._recent = {}  # by class: network inputs, (h, w, 3) int16
-        self._note = "", 0.0  # and until when it is shown
-        self._folder = folder
         self._folders = {
-            name: CropFolder(find_folder(folder, name), labels.margin, detector)
-            for name in dict.fromkeys(self.keys.values())
+            name: CropFolder(find_folder(folder, name), labels.margin, detectors)
+            for name in self.keys.values()
         }
-        self._frame, self._in_view = None, []  # the latest, and its predictions
-        self._last_key = -KEY_SECONDS  # when a key was last obeyed
+        self.saved, self._undoable = Counter(), []  # the latter of (class, path)
+        self._recent = {}  # by class: network inputs, (h, w, 3) int16
+        self._frame, self._in_view, self._chosen = None, [], 0  # the last is a track
+        self._note = "", 0.0  # and until when it is shown
+        self._last_key = self.flash_end = self._next_look = 0.0
+        self._start = time.time()
+        self._look()
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
-        info(f"press {listed}: saves the face in view to {folder}; u takes it back")
+        info(f"press {listed}: saves the selected face to {folder}; u takes it back")
 
-    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
+    def name_files(self, files: Iterable[str], root: Path) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
+        owners = set().union(*(folder.owners for folder in self._folders.values()))
+        named = name_files(map(Path, files), root, owners)
         for folder in self._folders.values():
-            files = folder.name_sources(files)
-        return files
+            folder.files = named
+        return named
 
-    def see(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        """Remember the faces in view, before anything is drawn over them."""
-        self._frame = frame
-        # Copies, as the frame is drawn onto.
-        self._in_view = [face._replace(crop=face.crop.copy()) for face in predictions]
+    def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
+        """Remember the faces in view; of a stale frame, they stay for a while."""
+        if not 0 < frame.stale < STALL_SECONDS:
+            is_same = self._frame and frame.source == self._frame.source
+            if not is_same or self._chosen not in self._classifier.tracks:
+                self._chosen = 0
+            self._frame, self._in_view = frame, predictions
+        return True
 
-    def target(self, key: str) -> Prediction | None:
-        """Return the face that a key would save: one labelled otherwise, or large."""
-        others = [face for face in self._in_view if face.label != self.keys[key]]
+    @property
+    def selected(self) -> Prediction | None:
+        """The face that keys act on."""
+        tracks = self._classifier.tracks
+        track = tracks[0] if len(tracks) == 1 else self._chosen
+        return next((face for face in self._in_view if face.track == track), None)
 
-        def area(face: Prediction) -> int:
-            return face.box.width * face.box.height
+    def choose_at(self, x: float, y: float) -> None:
+        """Select the face at a place of the frame, in pixels."""
+        for face in self._in_view:
+            left, top, right, bottom, _ = face.box
+            if left <= x < right and top <= y < bottom:
+                self._chosen = face.track
 
-        return max(others or self._in_view, key=area, default=None)
+    def choose_next(self) -> None:
+        """Select the next face, from left to right and round."""
+        places = {face.box: face.track for face in self._in_view}
+        tracks = [places[box] for box in sorted(places)]
+        if self._chosen in tracks:
+            tracks = tracks[tracks.index(self._chosen) + 1 :] + tracks
+        self._chosen = tracks[0] if tracks else 0
 
-    def press(self, key: int) -> None:
-        """Save the face in view as the class of a key, given by its code.
+    def press(self, key: str) -> None:
+        """Save the selected face as the class of a key.
 
-        The key u deletes the last crop of this run, and then the one before it.
+        The key u deletes the last crop of this run, Tab selects another face.
         """
-        letter, now = chr(key).lower(), time.monotonic()
-        name = self.keys.get(letter)
-        if not (name or letter == "u") or now - self._last_key < KEY_SECONDS:
+        key, now = key.lower(), time.monotonic()
+        if now - self._last_key < KEY_SECONDS or key not in {*self.keys, "u", "\t"}:
             return
         self._last_key = now
-        if not name:
+        if key == "u":
             self._undo()
-        elif face := self.target(letter):
-            self._save(name, face)
+        elif key == "\t":
+            self.choose_next()
+        elif face := self.selected:
+            self._save(self.keys[key], face)
         else:
-            self.note("no face in view")
+            self.note(self._ask_for_a_face())
+
+    def _ask_for_a_face(self) -> str:
+        number = len(self._classifier.tracks)
+        if number < 2:
+            return "no face found: come nearer, face the light"
+        number = "two" if number == 2 else number
+        return f"{number} faces in view: click the one you mean, or press Tab"
 
     def _undo(self) -> None:
         if not self._undoable:
@@ -128,35 +173,34 @@ class Collector:
             return
         name, path = self._undoable[-1]
         try:
+            is_new = self._is_new(path)
             path.unlink(missing_ok=True)
         except OSError as error:
             warn(f"{path}: not deleted: {error.strerror}")
             self.note(f"not deleted: {error.strerror}")
             return
         self._undoable.pop()
-        self._add(name, -1)
+        self._counts.subtract([name])
+        self.saved.subtract([name])
+        self._newer -= 1 if is_new else 0
         if self._recent[name]:
             self._recent[name].pop()
-        self.note(f"took back the last {name}")
-
-    def _add(self, name: str, number: int) -> None:
-        self.saved[name] += number
-        self._counts[name] += number
-        if self._newer is not None:
-            self._newer = max(0, self._newer + number)
+        known = "" if is_new else "; the network knows it until the next training"
+        self.note(f"took back the last {name}{known}")
 
     def _save(self, name: str, face: Prediction) -> None:
         view = shrink(face.crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
         least = LEAST_DIFFERENCE * view.std()
-        if any(np.abs(view - other).mean() < least for other in recent):
+        if any(np.abs(view - old).mean() < least for old in recent):
             self.note("move a little: this view is saved already")
             return
-        rank = [seen.box for seen in self._in_view].index(face.box) + 1
+        rank = [seen.track for seen in self._in_view].index(face.track) + 1
+        folder = self._folders[name]
         try:
-            path = self._folders[name].save(face.crop, self._frame, rank, face.box)
+            path = folder.save(face.crop, self._frame, rank)
         except OSError as error:  # the disk may be full; the demo goes on
-            warn(f"{self._folders[name].folder}: not saved: {error.strerror}")
+            warn(f"{folder.folder}: not saved: {error.strerror}")
             self.note(f"not saved: {error.strerror}")
             return
         if path is None:
@@ -164,58 +208,72 @@ class Collector:
             return
         recent.append(view)
         self._undoable.append((name, path))
-        self._add(name, 1)
+        self._counts.update([name])
+        self.saved.update([name])
+        self._newer += 1
+        self.flash_end = time.monotonic() + FLASH_SECONDS
 
     def note(self, text: str) -> None:
         """Show a note in the window for a while."""
         self._note = text, time.monotonic() + NOTE_SECONDS
 
-    def compare_with(self, model: Path) -> None:
-        """Count the crops that are newer than the network that is now used."""
+    def _is_new(self, crop: Path) -> bool:
+        """Return whether the network in use cannot have learnt a crop."""
+        read_at = self._classifier.labels.read_at
+        with suppress(FileNotFoundError):
+            return crop.stat().st_mtime > (self._start if read_at is None else read_at)
+        return True
+
+    def _look(self) -> None:
+        start = time.monotonic()
+        if start < self._next_look:
+            return
         crops = find_crops(self._folder)
         crops.pop(UNSURE, None)
-        trained = model.stat().st_mtime_ns
-        self._newer = sum(
-            crop.stat().st_mtime_ns > trained for own in crops.values() for crop in own
-        )
+        self._counts = Counter({name: len(own) for name, own in crops.items()})
+        paths = [crop for own in crops.values() for crop in own]
+        self._newer = sum(self._is_new(crop) for crop in paths)
+        end = time.monotonic()
+        self._next_look = end + max(LOOK_SECONDS, 10 * (end - start))
 
     def caption(self) -> list[str]:
         """Say in two lines what there is, and what to do next."""
-        counts = [
-            f"{name} {self._counts[name]}"
-            + f" of {ENOUGH_TO_TRAIN}" * (self._counts[name] < ENOUGH_TO_TRAIN)
-            for name in self._folders
-        ]
-        keys = {}
-        for key, name in self.keys.items():
-            keys.setdefault(name, []).append(key)
-        listed = [f"{' '.join(own)} {name}" for name, own in keys.items()]
+        self._look()
+        counts = []
+        for name in self._folders:
+            lacks = self._counts[name] < ENOUGH_TO_TRAIN
+            goal = f" of {ENOUGH_TO_TRAIN}" if lacks else ""
+            counts.append(f"{name} {self._counts[name]}{goal}")
+        keys = [f"{key} {name}" for key, name in self.keys.items()]
         text, end = self._note
         if time.monotonic() >= end:
             text = self._advise()
-        return [f"{', '.join(counts)} | {', '.join(listed)}, u undo, q quit", text]
+        return [f"{', '.join(counts)} | {', '.join(keys)}, u undo, q quit", text]
 
     def _advise(self) -> str:
         real = self._counts[BONA_FIDE]
-        if BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN:
+        lacks_real = BONA_FIDE in self._folders and real < ENOUGH_TO_TRAIN
+        lacks_attacks = self._counts.total() - real < ENOUGH_TO_TRAIN
+        if not (lacks_real or lacks_attacks):
+            if not self._classifier.network:
+                return f"enough to begin: run  {self._train}"
+            if self._newer:
+                new = count_of(self._newer, "crop")
+                return f"{new} not yet learnt: run  {self._train}"
+        if not self._chosen and len(self._classifier.tracks) != 1:
+            return self._ask_for_a_face()
+        if lacks_real:
             return "look into the camera and press r: near, far, turned"
-        if sum(self._counts[name] for name in self._folders) - real < ENOUGH_TO_TRAIN:
-            return "hold a phone with your picture or video before it, press f"
-        if self._newer is None:
-            return f"enough to begin: run  {self._train}"
-        if self._newer:
-            new = count_of(self._newer, "crop")
-            return f"{new} not yet learnt: run  {self._train}"
+        if lacks_attacks:
+            keys = " or ".join(k for k, name in self.keys.items() if name != BONA_FIDE)
+            return f"hold up a phone that shows your picture or video, and press {keys}"
         return "where a label is wrong, press the key of the right one"
 
     def close(self) -> None:
         """Close the folders; say what was saved, and which command comes next."""
-        for folder in self._folders.values():
-            folder.close()
         saved = ", ".join(f"{name} {self.saved[name]}" for name in self._folders)
         total = count_of(self.saved.total(), "crop")
         info(f"collected {total} in {self._folder} ({saved})")
-        command = command_line("liveness_demo.py", "--collect", str(self._folder))
-        if 0 < self._counts[BONA_FIDE] < self._counts.total():
-            command = self._train
-        info(f"next: {command}")
+        if self.saved.total():
+            is_trainable = 0 < self._counts[BONA_FIDE] < self._counts.total()
+            info(f"next: {self._train if is_trainable else self._again}")

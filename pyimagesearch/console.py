@@ -55,10 +55,19 @@ def command_line(script: str, *arguments: str) -> str:
 
 
 def _print(line: str, file) -> None:
+    _leave_dead_terminal()
     if "tqdm" in sys.modules:  # which moves the progress bar out of the way
         sys.modules["tqdm"].tqdm.write(line, file=file)
     else:
         print(line, file=file, flush=True)
+
+
+def _leave_dead_terminal() -> None:
+    for stream in (1, 2):
+        try:
+            os.write(stream, b"")
+        except OSError:  # the work goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
@@ -66,14 +75,16 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
 
     That is 0 when done; 1 after one line for a UserError or an operating system error
     (no permission, disk full); 130 when interrupted. Any other exception is a bug and
-    passes through. SIGTERM cleans up and exits with status 143. Ctrl-C is ignored
-    afterwards: only the end of the process may follow.
+    passes through. SIGTERM and SIGHUP clean up and exit with status 143 or 129. Ctrl-C
+    is ignored afterwards: only the end of the process may follow.
     """
     silence_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, _terminate)
+    endings = signal.SIGTERM, *hang_up()
+    for number in endings:
+        signal.signal(number, _terminate)
     signal.signal(signal.SIGINT, _interrupt)
     try:
         command(args)
@@ -89,7 +100,8 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
         _print("[INFO] interrupted", sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in endings:
+            signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
@@ -103,8 +115,16 @@ def silence_libraries() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def _terminate(_signal, _stack):
-    raise SystemExit(143)
+def hang_up() -> list[int]:
+    """Return SIGHUP, where the system has it and it is not ignored, as by nohup."""
+    number = getattr(signal, "SIGHUP", None)
+    return [number] if number and signal.getsignal(number) != signal.SIG_IGN else []
+
+
+def _terminate(number, _stack):
+    signal.signal(number, signal.SIG_IGN)  # a terminal that closes sends several
+    _leave_dead_terminal()
+    raise SystemExit(128 + number)
 
 
 def _interrupt(_signal, _stack):
@@ -114,18 +134,22 @@ def _interrupt(_signal, _stack):
 
 @contextmanager
 def interrupt_as_event() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C set an event; a second one interrupts as usual."""
+    """Let Ctrl-C or SIGHUP set an event; a second Ctrl-C interrupts as usual."""
     event = threading.Event()
 
-    def set_event(_signal, _stack):
+    def set_event(number, _stack):
+        _leave_dead_terminal()
         event.set()
-        signal.signal(signal.SIGINT, before)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
-    before = signal.signal(signal.SIGINT, set_event)
+    numbers = signal.SIGINT, *hang_up()
+    before = {number: signal.signal(number, set_event) for number in numbers}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -1,301 +1,311 @@
-"""A folder of crops: the PNGs, crops.csv and frames.csv.
+"""A folder of crops: the PNGs, and sources.csv, which says what they were cut from.
 
-crops.csv says where each crop was cut from; frames.csv says in how many frames of each
-source there was no face.
+The list lies beside the crops and grows by whole lines: one before the first crop of a
+source, and one when the source was read to its end. The last line of a source counts.
 """
 
 import codecs
 import csv
 import io
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, count_of, warn
-from pyimagesearch.faces import Face, Res10, crop_face
-from pyimagesearch.files import Appender, atomic_write, to_csv, write_new
-from pyimagesearch.frames import IMAGE_SUFFIXES, Frame, find_files, read_image
-from pyimagesearch.names import UNSURE, as_label, name_crop, resolve_names
+from pyimagesearch.console import UserError, listing, warn
+from pyimagesearch.faces import DetectorPool, Face, crop_face
+from pyimagesearch.files import (
+    Appender,
+    find_files,
+    fingerprint_of,
+    is_left_out,
+    to_csv,
+    write_new,
+)
+from pyimagesearch.inputs import Frame
+from pyimagesearch.names import CROP_NAME, as_label, name_crop, source_of
+from pyimagesearch.video import IMAGE_SUFFIXES, read_image
 
 import cv2
 import numpy as np
 
-MANIFEST_NAME = "crops.csv"
-# The box is the detector's in pixels, without the margin; the fingerprint is that of
-# the file that the crop was cut from, empty for a camera.
-COLUMNS = ["file", "source", "frame", "left", "top", "right", "bottom"]
-COLUMNS += ["confidence", "margin", "detector", "fingerprint"]
-FRAMES_NAME = "frames.csv"
+SOURCES_NAME = "sources.csv"
+OLD_NAME = "crops.csv"  # the list of earlier versions
+OLD_NAMES = {OLD_NAME, "frames.csv"}
+csv.field_size_limit(1 << 30)  # a quote that never ends is a bad row, not an error
 
 
-class CropRecord(NamedTuple):
-    """What crops.csv says of a crop; the defaults are the tutorial's."""
+class Source(NamedTuple):
+    """A line of sources.csv; numbers that are not known are None."""
 
-    source: str = ""
-    margin: float = 0.0
-    detector: str = Res10.NAME
-    fingerprint: str = ""
+    source: str = ""  # without the folders that it is in
+    person: str = ""  # empty until somebody fills it in
+    fingerprint: str = ""  # of its file; empty for a camera or stream
+    margin: float | None = None  # see `faces.crop_face`
+    detector: str = ""
+    detector_size: int | None = None  # longer side of the detector's input in pixels
+    confidence: float | None = None  # that faces had to exceed
+    skip: int | None = None
+    searched: int | None = None  # frames
+    faceless: int | None = None  # frames without a face, of those searched
 
 
-class Search(NamedTuple):
-    """What frames.csv says of a source: how it was searched for faces."""
+TEXTS = {"source", "person", "fingerprint", "detector"}
 
-    source: str
-    fingerprint: str  # of its file, empty for a camera
-    skip: int
-    detector: str
-    detector_size: int  # longer side of the detector's input in pixels
-    confidence: float  # that faces had to exceed
-    searched: int  # frames
-    faceless: int  # frames without a face, of those searched
+
+class SourceList:
+    """The sources.csv of a folder; `lines` are the last ones, by source.
+
+    People edit it with spreadsheets, and other programs append to it, at any time.
+    Other columns are a UserError.
+    """
+
+    def __init__(self, folder: Path):
+        self._path, self._state = folder / SOURCES_NAME, (0, 0, 0)
+        self.lines: dict[str, Source] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file again if it is not as it was left."""
+        if (state := self._look()) == self._state:
+            return
+        self._state, self.lines, bad = state, {}, []
+        content = self._path.read_bytes() if any(state) else to_csv(Source._fields)
+        rows = read_csv(content)
+        columns = rows.fieldnames or []
+        if missing := [name for name in Source._fields if name not in columns]:
+            raise UserError(
+                f"{self._path}: not a list of sources as gather_examples.py writes it: "
+                f"its columns are {', '.join(columns)}, without {', '.join(missing)}"
+            )
+        for row in rows:
+            if line := parse_row(row):
+                self.lines[line.source] = line
+            elif any(row.values()):
+                bad.append(f"row {rows.line_num}")
+        if bad:
+            warn(f"{self._path}: {listing(bad, 5)} cannot be read")
+
+    def _look(self) -> tuple[int, int, int]:
+        if not self._path.exists():
+            return 0, 0, 0
+        stat = self._path.stat()
+        return stat.st_size, stat.st_ino, stat.st_mtime_ns
+
+    def add(self, line: Source) -> None:
+        """Append a line, in the order of the file's columns."""
+        write_new(self._path, to_csv(Source._fields))
+        with self._path.open("rb") as file:
+            header = file.readline()
+        rows, values = read_csv(header), line._asdict()
+        values["margin"] = f"{line.margin:g}"
+        text = to_csv(map(values.get, rows.fieldnames), rows.reader.dialect.delimiter)
+        with closing(Appender(self._path, header)) as file:
+            file.add(text)
+        self.lines[line.source], self._state = line, self._look()
+
+
+def read_csv(content: bytes) -> csv.DictReader:
+    """Read CSV as people leave it: with a byte order mark, semicolons or tabs."""
+    # UTF-8, unless Python takes the names of files for ASCII.
+    encoding = "ascii" if sys.getfilesystemencoding() == "ascii" else "utf-8"
+    text = content.removeprefix(codecs.BOM_UTF8).decode(encoding, "surrogateescape")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    return csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def parse_row(row: dict[str, str | None]) -> Source | None:
+    """Read a line, also with decimal commas; None if it is torn or makes no sense."""
+    if None in row or None in row.values():  # more or fewer cells than columns
+        return None
+    values = {name: row[name] for name in Source._fields}
+    try:
+        for name in values.keys() - TEXTS:
+            text = values[name].strip().replace(",", ".")
+            number = int if text.isdigit() else float
+            values[name] = number(text) if text else None
+        line = Source(**values)
+        is_possible = 0 <= line.margin <= 1
+        if line.searched is not None:
+            is_possible &= 0 <= line.faceless <= line.searched > 0
+    except (TypeError, ValueError):
+        return None
+    return line if is_possible else None
 
 
 class CropFolder:
     """A folder that crops are saved to; made if missing.
 
-    A crop's line in crops.csv is written before the crop, so that a line may lack its
-    crop but no crop lacks its line. Crops of another margin (see `crop_face`) in the
-    folder are a UserError.
+    `detectors` find the faces in every `skip`-th frame, and the margin is that of
+    `crop_face`; crops of another one in the folder are a UserError. `owners` are the
+    sources with crops and the fingerprints of their files; `files` are the paths of
+    those to come, by source.
     """
 
-    def __init__(self, folder: Path, margin: float, detector: str):
+    def __init__(
+        self,
+        folder: Path,
+        margin: float,
+        detectors: DetectorPool,
+        skip: int | None = None,
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"{folder}: the folder cannot be made: {error.strerror}"
             ) from None
-        crops, read = find_files(folder, IMAGE_SUFFIXES), cache(read_manifest)
-        if crops and (theirs := common_cut(crops, read)[0]) != margin:
+        files = find_files(folder)
+        crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        self._lists = read_lists(files)
+        theirs, _ = common_margin(crops, self._lists)
+        if crops and theirs != margin:
             raise UserError(
                 f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
                 "that --margin or another folder"
             )
-        self.folder, self._margin, self._detector = folder, margin, detector
-        self._records, self._searches = read(folder), read_searches(folder)
-        self._manifest = self._frames = None
-        self._replaces = False
-        existing = {crop.name for crop in crops if crop.parent == folder}
-        self._fingerprints = {  # by the source of the crops that are there
-            record.source: record.fingerprint
-            for name, record in self._records.items()
-            if record and name in existing
+        self.folder, self._margin, self._begun = folder, margin, {}
+        self._how = detectors.name, detectors.size, detectors.confidence, skip
+        self.files: dict[str, str] = {}
+        self.owners = {
+            (source_of(("", *crop.relative_to(folder).parts))[0], line.fingerprint)
+            for crop in crops
+            if (line := line_of(crop, self._lists))
         }
-
-    def name_sources(self, files: dict[str, str]) -> dict[str, str]:
-        """Rename sources, (path by name), as `names.resolve_names` does."""
-        resolved = resolve_names(files, self._fingerprints, self.folder)
-        for name, (_, fingerprint) in resolved.items():
-            self._fingerprints[name] = fingerprint
-        return {name: file for name, (file, _) in resolved.items()}
+        self._at_start = {
+            parent / name for parent, own in self._lists.items() for name in own.lines
+        }
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
         return crop_face(image, face, self._margin)
 
-    def save(
-        self, crop: np.ndarray, frame: Frame, rank: int, face: Face
-    ) -> Path | None:
+    def save(self, crop: np.ndarray, frame: Frame, rank: int) -> Path | None:
         """Save the crop of a frame's rank-th face as PNG, whole or not at all.
 
         Returns None if this very crop was there already. Another picture of its name
         is a UserError.
         """
-        name = name_crop(frame.source, frame.number, rank)
-        path = self.folder / name
-        is_there = self._holds(path, crop)
-        self._record(name, frame, face)
-        if is_there:
-            return None
-        png = cv2.imencode(".png", crop)[1].tobytes()
-        if not write_new(path, png) and self._holds(path, crop):
-            return None
-        return path
+        path = self.folder / name_crop(frame.source, frame.number, rank)
+        if path.exists():
+            check_same(path, crop)
+        if frame.source not in self._begun:
+            self._begin(frame.source)
+        if write_new(path, cv2.imencode(".png", crop)[1].tobytes()):
+            return path
+        check_same(path, crop)
+        return None
 
-    def _holds(self, path: Path, crop: np.ndarray) -> bool:
-        if not path.exists():
-            return False
-        if np.array_equal(read_image(path), crop):
-            return True
+    def _begin(self, source: str) -> None:
+        own, last, line = self._look_up(source)
+        place, is_new = self.folder / source, not last or last[2:4] != line[2:4]
+        if last and is_new and last.fingerprint and place not in self._at_start:
+            raise UserError(
+                f"{place}: another program is saving crops of a file of that name"
+            )
+        if is_new:
+            own.add(line)
+        self._begun[source] = line.fingerprint
+
+    def _look_up(self, source: str) -> tuple[SourceList, Source | None, Source]:
+        """Return the list of a source, its last line, and the one to write."""
+        place, fingerprint = self.folder / source, self._begun.get(source)
+        if fingerprint is None:
+            file = self.files.get(source)
+            fingerprint = fingerprint_of(Path(file)) if file else ""
+        if place.parent not in self._lists:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._lists[place.parent] = SourceList(place.parent)
+        own = self._lists[place.parent]
+        own.refresh()
+        last = own.lines.get(place.name)
+        person = last.person if last else ""
+        line = Source(place.name, person, fingerprint, self._margin, *self._how)
+        return own, last, line
+
+    def record_search(
+        self, source: str, searched: int, faceless: int, is_whole: bool
+    ) -> None:
+        """Write in how many frames of a source there was no face.
+
+        An interrupted search replaces no counts.
+        """
+        own, last, line = self._look_up(source)
+        line = line._replace(searched=searched, faceless=faceless)
+        if line != last and (is_whole or not last or last.searched is None):
+            own.add(line)
+
+
+def check_same(path: Path, crop: np.ndarray) -> None:
+    """Raise a UserError if an image does not show this crop."""
+    if not np.array_equal(read_image(path), crop):
         raise UserError(
             f"{path} is there already and shows something else; nothing was "
             "overwritten: rename the video or name another --output"
         )
 
-    def _record(self, name: str, frame: Frame, face: Face) -> None:
-        fingerprint = self._fingerprints.get(frame.source, "")
-        known = self._records.get(name)
-        if known and known.fingerprint in ("", fingerprint):
-            return
-        record = CropRecord(frame.source, self._margin, self._detector, fingerprint)
-        self._records[name] = record
-        if self._manifest is None:
-            self._manifest = open_manifest(self.folder / MANIFEST_NAME, COLUMNS)
-        box = face.left, face.top, face.right, face.bottom
-        confidence, margin = f"{face.confidence:.4f}", f"{record.margin:g}"
-        line = [name, record.source, frame.number, *box, confidence, margin]
-        self._manifest.add(to_csv([*line, record.detector, fingerprint]))
-
-    def record_search(self, search: Search, is_whole: bool) -> None:
-        """Write how a source was searched to frames.csv, in place of its old line.
-
-        The fingerprint is filled in. An interrupted search replaces no line.
-        """
-        search = search._replace(fingerprint=self._fingerprints.get(search.source, ""))
-        known = self._searches.get(search.source)
-        if search == known or (known and not is_whole):
-            return
-        self._searches[search.source] = search
-        self._replaces |= known is not None
-        if self._frames and self._frames.is_replaced():  # by another run
-            self._frames.close()
-            self._frames = None
-        if self._frames is None:
-            self._frames = open_manifest(self.folder / FRAMES_NAME, Search._fields)
-        self._frames.add(to_csv(search))
-
-    def close(self) -> None:
-        """Close crops.csv and frames.csv; remove lines that were replaced."""
-        for file in (self._manifest, self._frames):
-            if file:
-                file.close()
-        if self._replaces:  # until then, the last line of a source counts
-            path = self.folder / FRAMES_NAME
-            rows, columns = read_rows(path, Search._fields)
-            last = {row["source"]: row for row in rows}
-            rewrite(path, last.values(), columns)
-
 
 def find_crops(dataset: Path) -> dict[str, list[Path]]:
     """Find the crops of a dataset by class, those of `unsure` included."""
     crops = {}
-    for folder in sorted(dataset.glob("[!.]*")):
-        if folder.is_dir():
+    for folder in sorted(dataset.iterdir()) if dataset.is_dir() else ():
+        if folder.is_dir() and not is_left_out(folder.name):
             own = crops.setdefault(as_label(folder.name), [])
             own += find_files(folder, IMAGE_SUFFIXES)
     return crops
 
 
-def read_manifest(folder: Path) -> dict[str, CropRecord | None]:
-    """Read a folder's crops.csv, if there is one, by the names of the crops' files.
+def read_lists(files: list[Path]) -> dict[Path, SourceList]:
+    """Read the lists among files, by folder; warn of those of earlier versions."""
+    if old := [str(path) for path in files if path.name in OLD_NAMES]:
+        warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")
+    lists = [path.parent for path in files if path.name == SOURCES_NAME]
+    return {folder: SourceList(folder) for folder in lists}
 
-    A line that cannot be read gives None, and a warning.
+
+def line_of(crop: Path, lists: dict[Path, SourceList]) -> Source | None:
+    """Look up the line of a crop's source in the list beside it."""
+    named, own = CROP_NAME.match(crop.stem), lists.get(crop.parent)
+    return own.lines.get(named[1]) if named and own else None
+
+
+def common_margin(
+    crops: list[Path], lists: dict[Path, SourceList]
+) -> tuple[float, int]:
+    """Look up the margin of crops, and count those without a line in a list.
+
+    These have the margin of the others, but 0 if they are not named as ours. Different
+    margins are a UserError.
     """
-    path, records = folder / MANIFEST_NAME, {}
-    for row in read_rows(path, COLUMNS)[0]:
-        try:
-            margin = float(row["margin"].replace(",", "."))
-            fingerprint = row["fingerprint"].strip()
-        except (AttributeError, ValueError):  # a full disk may have cut it short
-            records[row["file"]] = None
+    examples, unlisted = {}, []
+    for crop in crops:
+        if line := line_of(crop, lists):
+            examples.setdefault(line.margin, crop)
+        elif CROP_NAME.match(crop.stem):
+            unlisted.append(crop)
         else:
-            records[row["file"]] = CropRecord(
-                row["source"], margin, row["detector"], fingerprint
-            )
-    bad = [name for name, record in records.items() if record is None]
-    if bad:
-        warn(f"{path}: ignored {count_of(len(bad), 'bad line')}, the first of {bad[0]}")
-    return records
-
-
-def read_searches(folder: Path) -> dict[str, Search]:
-    """Read a folder's frames.csv, if there is one, by source; warn of bad lines."""
-    path, searches, bad = folder / FRAMES_NAME, {}, 0
-    for row in read_rows(path, Search._fields)[0]:
-        try:
-            search = Search(
-                row["source"],
-                row["fingerprint"],
-                int(row["skip"]),
-                row["detector"],
-                int(row["detector_size"]),
-                float(row["confidence"].replace(",", ".")),
-                int(row["searched"]),
-                int(row["faceless"]),
-            )
-        except (AttributeError, TypeError, ValueError):  # as a full disk leaves it
-            bad += 1
-            continue
-        if 0 <= search.faceless <= search.searched > 0 <= search.confidence <= 1:
-            searches[search.source] = search
-        else:
-            bad += 1
-    if bad:
-        warn(f"{path}: ignored {count_of(bad, 'bad line')}")
-    return searches
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[dict], list[str]]:
-    """Read the lines and the columns of such a file, also as a spreadsheet saves it."""
-    content = path.read_bytes() if path.exists() else b""
-    # UTF-8, unless Python takes the names of files for ASCII.
-    encoding = "ascii" if sys.getfilesystemencoding() == "ascii" else "utf-8"
-    content = content.removeprefix(codecs.BOM_UTF8) or to_csv(columns)
-    text = content.decode(encoding, "surrogateescape")
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    what = f"not a list of {path.stem} as gather_examples.py writes it"
-    try:
-        if set(columns) <= set(rows.fieldnames):
-            return list(rows), rows.fieldnames
-        reason = f"its columns are {', '.join(rows.fieldnames)}"
-    except csv.Error as error:
-        reason = error
-    raise UserError(f"{path}: {what}: {reason}")
-
-
-def open_manifest(path: Path, columns: Sequence[str]) -> Appender:
-    """Open such a file to append to; rewrite it first if a spreadsheet saved it."""
-    rows, found = read_rows(path, columns)
-    columns = list(dict.fromkeys([*columns, *found]))
-    header = to_csv(columns)
-    if path.exists() and not path.read_bytes().startswith(header):
-        rewrite(path, rows, columns)
-    return Appender(path, header)
-
-
-def rewrite(path: Path, rows: Iterable[dict], columns: Sequence[str]) -> None:
-    """Write such a file anew."""
-    lines = [to_csv(row[name] for name in columns) for row in rows]
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(to_csv(columns) + b"".join(lines))
-
-
-def common_cut(paths: list[Path], read=None) -> tuple[float, str]:
-    """Look up the margin of crops, and the detector of most, in crops.csv beside them.
-
-    Different margins are a UserError. Detectors may differ: a network does as well on
-    the crops of another. `read` is `read_manifest`, or one that remembers.
-    """
-    read = read or cache(read_manifest)
-    examples, detectors = {}, Counter()
-    for path, record in look_up(paths, read):
-        examples.setdefault(record.margin, path)
-        detectors[record.detector] += 1
+            examples.setdefault(0.0, crop)
+    for folder in {crop.parent for crop in unlisted} - lists.keys():
+        check_old_list(folder / OLD_NAME)
+    if unlisted and not examples:
+        for folder, own in lists.items():
+            examples |= dict.fromkeys((x.margin for x in own.lines.values()), folder)
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
         raise UserError(
             f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
             "gather all of them with the same --margin"
         )
-    if paths and not examples:
-        raise UserError(
-            f"{paths[0].parent / MANIFEST_NAME}: no line about a crop can be read, so "
-            "their --margin is not known; gather them again"
-        )
-    if not paths:
-        return CropRecord().margin, CropRecord().detector
-    return next(iter(examples)), detectors.most_common(1)[0][0]
+    return float(next(iter(examples), 0)), len(unlisted)
 
 
-def look_up(paths: list[Path], read) -> Iterator[tuple[Path, CropRecord]]:
-    """Yield crops with their records, without those whose line is bad."""
-    for path in paths:
-        records = read(path.parent)
-        if path.name not in records:  # it may have been sorted into its class by hand
-            records = read(path.parent.parent / UNSURE)
-        if record := records.get(path.name, CropRecord()):
-            yield path, record
+def check_old_list(path: Path) -> None:
+    """Raise a UserError if the list of an earlier version has another margin than 0."""
+    for row in read_csv(path.read_bytes()) if path.exists() else ():
+        if (margin := row.get("margin") or "0").strip("0,."):
+            raise UserError(
+                f"{path}: its crops have margin {margin}, but it is no longer read; "
+                f"delete them and gather again with --margin {margin}; crops that were "
+                f"collected need a {SOURCES_NAME} with a line for each session, see "
+                "docs/data.md"
+            )

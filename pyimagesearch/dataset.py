@@ -2,29 +2,41 @@
 
 import hashlib
 import math
+import os
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, count_of, info, warn
+from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.crops import (
-    FRAMES_NAME,
-    MANIFEST_NAME,
-    Search,
-    common_cut,
-    look_up,
-    read_manifest,
-    read_searches,
+    OLD_NAMES,
+    SOURCES_NAME,
+    Source,
+    SourceList,
+    common_margin,
+    line_of,
+    read_lists,
 )
-from pyimagesearch.faces import HEIGHT, WIDTH, shrink
-from pyimagesearch.frames import HEIF_ADVICE, find_files, read_image
-from pyimagesearch.names import ATTACK, BONA_FIDE, UNSURE, as_label, source_of
+from pyimagesearch.faces import HEIGHT, WIDTH, Res10, shrink
+from pyimagesearch.files import find_files, is_left_out
+from pyimagesearch.inputs import warn_of_others
+from pyimagesearch.names import (
+    ATTACK,
+    BONA_FIDE,
+    SESSION,
+    UNSURE,
+    as_label,
+    person_of,
+    source_of,
+)
+from pyimagesearch.video import IMAGE_SUFFIXES, read_image
 
 import numpy as np
 
+SPLITS = {"train", "val", "test", "dev"}  # folders of some datasets
 MOST_DIGESTS = 10_000  # in le.pickle; of more crops, evenly spread ones
 
 
@@ -35,10 +47,12 @@ class Dataset(NamedTuple):
     labels: np.ndarray  # (n,) of str: the folder directly below the dataset
     sources: np.ndarray  # (n,) of str, see `names.source_of`
     frames: np.ndarray  # (n,) int: frame numbers, 0 if not known
+    persons: np.ndarray  # (n,) of str: whose face it is, see `tell_persons`
+    sessions: np.ndarray  # (n,) of str: its video, session or series of photographs
     paths: list[Path]
     sizes: np.ndarray  # (n,) int: shorter side of the face's box in pixels
     fingerprints: np.ndarray  # (n,) of str: of the file it was cut from, "" if unknown
-    searches: dict[tuple[str, str], Search]  # by label and source, of those known
+    searches: dict[tuple[str, str], Source]  # by label and source, of those counted
     margin: float  # what the boxes were extended by, as a share of their size
     detector: str  # that found most faces
 
@@ -65,15 +79,12 @@ class Dataset(NamedTuple):
 
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
-        return self._replace(
-            pool=self.pool[crops],
-            labels=self.labels[crops],
-            sources=self.sources[crops],
-            frames=self.frames[crops],
-            paths=[self.paths[crop] for crop in crops],
-            sizes=self.sizes[crops],
-            fingerprints=self.fingerprints[crops],
-        )
+        chosen = {
+            name: own[crops]
+            for name, own in self._asdict().items()
+            if isinstance(own, np.ndarray)
+        }
+        return self._replace(paths=[self.paths[crop] for crop in crops], **chosen)
 
 
 def load_dataset(
@@ -95,17 +106,7 @@ def load_dataset(
             f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
             f"--collect {folder}, first"
         )
-    files = find_files(folder)
-    tables = [path for path in files if path.name == FRAMES_NAME]
-    files = [path for path in files if path.name not in (FRAMES_NAME, MANIFEST_NAME)]
-    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
-    if unsure:
-        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
-        files = [path for path in files if path not in unsure]
-    total, files = len(files), [path for path in files if path.parent != folder]
-    if len(files) < total:
-        strays = count_of(total - len(files), "file")
-        warn(f"{folder}: {strays} not in the folder of a class")
+    files, lists = find_images(folder)
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:
         image = read_image(path)
@@ -121,31 +122,49 @@ def load_dataset(
                 sides.append(side)
                 paths.append(path)
             else:
-                is_heif = path.suffix.lower() in {".heic", ".heif"}
-                reason = HEIF_ADVICE if is_heif else "not a readable image"
-                warn(f"{path}: {reason}; skipped")
-    if len(paths) < total:
-        warn(f"skipped {total - len(paths)} of {total} files")
+                warn(f"{path}: not a readable image; skipped")
+    if len(paths) < len(files):
+        warn(f"skipped {len(files) - len(paths)} of {len(files)} images")
     places = [path.relative_to(folder).parts for path in paths]
-    check_classes(folder, places, to_train, simulates)
+    are_nested = check_classes(folder, places, to_train, simulates)
+
+    def place_of(path: Path) -> list[str]:
+        place = list(path.relative_to(folder).parts)
+        return [place[1], place[0], *place[2:]] if are_nested else place
+
+    places = [place_of(path) for path in paths]
     for name in sorted({place[0] for place in places}):
         if as_label(name) != name:
             info(f"{folder / name}: counts as {BONA_FIDE}")
-    read = cache(read_manifest)
-    margin, detector = common_cut(paths, read)
-    known = {path: record.fingerprint for path, record in look_up(paths, read)}
-    sources = [source_of(path, folder) for path in paths]
+    margin, unlisted = common_margin(paths, lists)
+    if unlisted:
+        what = f"without a line in {SOURCES_NAME}, taken to have margin {margin:g}"
+        warn(f"{folder}: {count_of(unlisted, 'crop')} {what}")
+    searches = {}
+    for parent, own in lists.items():
+        for line in own.lines.values():
+            label, *source = place_of(parent / line.source)
+            if line.searched and label != UNSURE:
+                searches[as_label(label), "/".join(source)] = line
+    labels = [as_label(place[0]) for place in places]
+    sources, frames = zip(*map(source_of, places), strict=True)
+    keys = list(zip(labels, sources, strict=True))
+    lines = [line_of(path, lists) or Source() for path in paths]
+    persons, sessions = tell_persons(keys, frames, lines, to_train)
+    detectors = Counter(line.detector for line in lines if line.detector)
     dataset = Dataset(
         crops[: len(paths)],
-        np.array([as_label(place[0]) for place in places]),
-        np.array([source for source, _ in sources]),
-        np.array([frame for _, frame in sources]),
+        np.array(labels),
+        np.array(sources),
+        np.array(frames),
+        persons,
+        sessions,
         paths,
         np.round(np.array(sides) / (1 + 2 * margin)).astype(int),
-        np.array([known.get(path, "") for path in paths]),
-        find_searches(folder, tables),
+        np.array([line.fingerprint for line in lines]),
+        searches,
         margin,
-        detector,
+        max(detectors, key=detectors.get, default=Res10.NAME),
     )
     for label, counts in count_sources(dataset).items():
         images = count_of(sum(counts.values()), "image")
@@ -153,36 +172,50 @@ def load_dataset(
     return dataset
 
 
-def find_searches(folder: Path, tables: list[Path]) -> dict[tuple[str, str], Search]:
-    """Read what each frames.csv of a dataset says, by label and source."""
-    searches = {}
-    for table in tables:
-        names = table.parent.relative_to(folder).parts
-        if names and names[0] != UNSURE:
-            try:
-                found = read_searches(table.parent)
-            except UserError as error:
-                warn(str(error))
-                continue
-            for source, search in found.items():
-                source = "/".join([*names[1:], source])
-                searches[as_label(names[0]), source] = search
-    return searches
+def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
+    """Find the images in the folders of classes, and the lists beside them.
+
+    A folder of a class that cannot be read is a UserError.
+    """
+    files = find_files(folder, says=True)
+    for path in folder.iterdir():
+        is_open = is_left_out(path.name) or os.access(path, os.R_OK | os.X_OK)
+        if path.is_dir() and not is_open:
+            raise UserError(f"{path}: the folder of a class cannot be read")
+    below = [path for path in files if path.parent != folder]
+    if strays := len(files) - len(below):
+        warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
+    lists = read_lists(below)
+    files = [path for path in below if path.name not in {SOURCES_NAME, *OLD_NAMES}]
+    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
+    if unsure:
+        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
+    files = [path for path in files if path not in unsure]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    warn_of_others(folder, sorted({*files} - {*images}))
+    return images, lists
 
 
 def check_classes(
     folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
-) -> None:
-    """Raise a UserError for a dataset whose folders are not those of classes."""
+) -> bool:
+    """Return whether the folders of classes are in folders of persons.
+
+    If there are no such folders, that is a UserError.
+    """
     counts, below = Counter(place[0] for place in places), {}
     for name, *rest in places:
         below.setdefault(name, set()).add(as_label(rest[0]))
-    splits = [name for name, classes in below.items() if {BONA_FIDE} < classes]
     classes, hint = {as_label(name) for name in counts}, ""
     if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
-        return
-    if not to_train and len(splits) < len(classes):
-        return
+        return False
+    splits = [name for name, own in below.items() if {BONA_FIDE} < own]
+    known = set().union(*(below[name] for name in splits))
+    are_nested = bool(splits) and all(own <= known for own in below.values())
+    if are_nested and SPLITS.isdisjoint(map(str.lower, counts)):
+        return True
+    if not to_train and counts and not are_nested:
+        return False
     if splits:
         part = "train" if to_train else "test"
         best = max(splits, key=lambda name: (part in name.lower(), counts[name]))
@@ -194,6 +227,48 @@ def check_classes(
         f"least one kind of attack, such as fake; found {', '.join(counts) or 'none'}"
         + hint
     )
+
+
+def tell_persons(
+    keys: list[tuple[str, str]],
+    frames: Sequence[int],
+    lines: list[Source],
+    strict: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Say whose face each crop shows, and of which session it is, both (n,) of str.
+
+    That is what the line of its source says, or `names.person_of`; sources of one file
+    show one person. A person's photographs are one session, as they may have been taken
+    from one video. Keys (label and source), frame numbers and lines are those of the
+    crops. If `strict`, a file that was gathered as real and as attack is a UserError.
+    """
+    videos = {key for key, frame in zip(keys, frames, strict=True) if frame != 1}
+    persons, sessions, files, same = {}, {}, {}, []
+    known = dict(zip(keys, lines, strict=True))
+    for key, line in known.items():
+        kind = Path(line.fingerprint).suffix
+        is_photo = kind in IMAGE_SUFFIXES if kind else key not in videos
+        given = unicodedata.normalize("NFC", line.person).strip().lower()
+        name = key[1] if line.fingerprint else SESSION.sub("", key[1])
+        persons[key] = given or person_of(name, key[0], is_photo)
+        photos = f"photographs of {persons[key]}"
+        sessions[key] = photos if is_photo else line.fingerprint or key[1]
+        if line.fingerprint:
+            own = files.setdefault(line.fingerprint, [])
+            own.insert(0 if given else len(own), key)
+    for own in files.values():
+        shown, names = ["/".join(key) for key in own], {persons[key] for key in own}
+        if strict and {BONA_FIDE} < {key[0] for key in own if known[key].searched}:
+            text = "one file, as real and as attack; delete the wrong crops"
+            raise UserError(f"{', '.join(shown)}: {text}")
+        if len(names) > 1:
+            same.append(" = ".join(shown))
+            first = persons[own[0]]
+            persons = {k: first if v in names else v for k, v in persons.items()}
+    if same:
+        info(f"one file, so one person: {listing(same, 5)}")
+    found = [(persons[key], sessions[key]) for key in keys]
+    return np.array([who for who, _ in found]), np.array([what for _, what in found])
 
 
 def sources_of(dataset: Dataset) -> list[tuple[str, str]]:

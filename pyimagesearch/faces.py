@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from pyimagesearch.console import UserError
 from pyimagesearch.flags import DETECTORS
-from pyimagesearch.frames import Frame, map_ahead
+from pyimagesearch.inputs import Frame
+from pyimagesearch.threads import map_ahead
 
 import cv2
 import numpy as np
@@ -234,11 +235,14 @@ def detect_in_frames(
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
+    Stale frames are not searched.
     `ahead` searches one frame per core at the same time, for throughput. Otherwise all
     cores search one frame, for low latency.
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
+        if frame.stale:
+            return frame, [], 0
         faces, dropped = detectors.detect(frame.image)
         return frame, faces, dropped
 

@@ -1,19 +1,82 @@
-"""Write files whole or not at all, or append whole lines."""
+"""Find files; write them whole or not at all, or append whole lines."""
 
 import csv
 import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyimagesearch.console import UserError
+from pyimagesearch.console import UserError, count_of, info, listing, warn
 
 FINGERPRINT_BYTES = 1 << 20  # of a file's beginning and end
+# Folders of systems' own: of Synology, Windows, macOS and Linux.
+SYSTEM_FOLDERS = {"@eadir", "$recycle.bin", "system volume information", "__macosx"}
+SYSTEM_FOLDERS |= {"lost+found"}
+NAMES_LISTED = 5
+
+
+def is_left_out(name: str) -> bool:
+    """Return whether a folder of this name is hidden or the system's own."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+
+
+def find_files(
+    folder: Path, suffixes: Set[str] | None = None, says: bool = False
+) -> list[Path]:
+    """Find the files at any depth below a folder, in natural order (2 before 10).
+
+    Links to folders are followed, but each folder is read once. Hidden files, and
+    hidden and system folders, are left out; `says` prints which, and what cannot be
+    read. Suffixes match in lower and upper case. A folder that cannot be read itself
+    is a UserError.
+    """
+    found, left_out, unreadable = [], [], []
+    folders, links, seen = [folder], [], set()
+    while folders or links:  # a folder has its own name rather than that of a link
+        current = folders.pop() if folders else links.pop(0)
+        if (real := current.resolve()) in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(current) as entries:
+                entries = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if current == folder:
+                raise UserError(f"{folder}: {error.strerror}") from None
+            unreadable.append(str(current))
+            continue
+        for entry in entries:
+            path = current / entry.name
+            if is_left_out(entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    left_out.append(entry.name)
+            elif not os.access(path, os.R_OK):  # nor where a link leads nowhere
+                unreadable.append(str(path))
+            elif entry.is_dir():
+                (links if entry.is_symlink() else folders).append(path)
+            elif entry.is_file():
+                found.append(path)
+    if says and left_out:
+        names = listing(sorted(left_out), NAMES_LISTED)
+        info(f"{folder}: left out hidden and system folders: {names}")
+    if says and unreadable:
+        names = listing(sorted(unreadable), NAMES_LISTED)
+        warn(f"{folder}: {count_of(len(unreadable), 'path')} cannot be read: {names}")
+    if suffixes is not None:
+        found = [path for path in found if path.suffix.lower() in suffixes]
+    return sorted(found, key=natural_key)
+
+
+def natural_key(path: Path) -> list:
+    """Sort key that puts 2 before 10."""
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 @contextmanager
@@ -75,12 +138,6 @@ class Appender:
         if self._file.read(1) not in (b"\n", b""):
             self.add(b"\n")  # end a line that a full disk cut short
 
-    def is_replaced(self) -> bool:
-        """Return whether another file has its name by now."""
-        own = os.fstat(self._file.fileno())
-        path = Path(self._file.name)
-        return not (path.exists() and os.path.samestat(own, path.stat()))
-
     def add(self, line: bytes) -> None:
         """Append a line, with its newline."""
         if self._file.write(line) != len(line):
@@ -97,7 +154,12 @@ def sha256_of(path: Path) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size."""
+    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size.
+
+    A FIFO, which can be read once, gives "".
+    """
+    if path.is_fifo():
+        return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         digest = hashlib.sha256(str(size).encode())
@@ -107,10 +169,10 @@ def fingerprint_of(path: Path) -> str:
     return digest.hexdigest()[:16] + path.suffix.lower()
 
 
-def to_csv(values: Iterable) -> bytes:
+def to_csv(values: Iterable, delimiter: str = ",") -> bytes:
     """Format values as one line of CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(values)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, info, listing, warn
+from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.names import ATTACK, BONA_FIDE, persons_of
+from pyimagesearch.names import ATTACK, BONA_FIDE
 
 import numpy as np
 
@@ -44,42 +44,46 @@ def split_random(labels: np.ndarray, seed: int) -> Fold:
 
 def split_videos(
     labels: np.ndarray,
-    sources: np.ndarray,
+    sessions: np.ndarray,
     persons: np.ndarray,
     count: int | None,
     seed: int,
 ) -> tuple[list[Fold], str]:
     """Split into folds by video; each crop is measured in one of them.
 
-    A person's sources stay together. If a class has sources of one person only, the
-    folds are blocks of consecutive crops of every source, and the crops next to the
-    block are left out. Labels, sources and persons, (n,) of str, are in the order of
-    filming. `count` folds are made, fewer if there are fewer persons; None makes FOLDS
-    of whole sources, or BLOCKS; 1 makes FOLDS. Returns the folds, and "whole sources"
-    or "blocks of frames".
+    A person's footage stays together if each class is of two persons or more, otherwise
+    a session's if each class has three. Of less, the folds are blocks of consecutive
+    crops of every session, and the crops next to the block are left out. Labels,
+    sessions and persons, (n,) of str, are in the order of filming. `count` folds are
+    made, or fewer if there is too little; None makes FOLDS, or BLOCKS; 1 makes FOLDS.
+    Returns the folds, and "whole sources", "whole sessions" or "blocks of frames".
     """
     check_class_sizes(labels)
     classes = set(labels)
-    fewest = min(len(set(persons[labels == label])) for label in classes)
     smallest = min(Counter(labels).values())  # for more folds, scikit-learn warns
     parts = count if count and count > 1 else FOLDS
-    most = min(parts, len(set(persons)), smallest)
-    for folds in range(most if fewest > 1 else 1, 1, -1):
-        from sklearn.model_selection import StratifiedGroupKFold  # takes a second
+    for groups, least, how in (
+        (persons, 2, "whole sources"),
+        (sessions, 3, "whole sessions"),
+    ):
+        if min(len(set(groups[labels == label])) for label in classes) < least:
+            continue
+        for folds in range(min(parts, len(set(groups)), smallest), 1, -1):
+            from sklearn.model_selection import StratifiedGroupKFold  # takes a second
 
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        indices = splitter.split(labels, labels, persons)
-        split = [Fold(train, test) for train, test in indices]
-        if all(set(labels[fold.train]) == classes and len(fold.test) for fold in split):
-            return split, "whole sources"
-    blocks = _split_blocks(labels, sources, parts if count else BLOCKS)
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+            indices = splitter.split(labels, labels, groups)
+            split = [Fold(train, test) for train, test in indices]
+            if all(set(labels[f.train]) == classes and len(f.test) for f in split):
+                return split, how
+    blocks = _split_blocks(labels, sessions, parts if count else BLOCKS)
     return blocks, "blocks of frames"
 
 
-def _split_blocks(labels: np.ndarray, sources: np.ndarray, count: int) -> list[Fold]:
-    pairs = list(zip(labels, sources, strict=True))
+def _split_blocks(labels: np.ndarray, sessions: np.ndarray, count: int) -> list[Fold]:
+    pairs = list(zip(labels, sessions, strict=True))
     sizes = Counter(pairs)
-    # Sources with too few crops to divide: those of a class make one sequence.
+    # Sessions with too few crops to divide: those of a class make one sequence.
     keys = np.array(["\0".join(p) if sizes[p] >= count else p[0] for p in pairs])
     trains, tests = [[] for _ in range(count)], [[] for _ in range(count)]
     order = np.argsort(keys, kind="stable")
@@ -109,7 +113,7 @@ def split_dataset(
     the result are those of `split_videos`, but a count of 1 returns one fold. Of real
     faces alone, nothing is held out.
     """
-    labels, sources = dataset.labels, dataset.sources
+    labels, persons = dataset.labels, dataset.persons
     if set(labels) == {BONA_FIDE}:
         warn(
             "only real faces: attacks are simulated, and nothing is measured, as there "
@@ -117,27 +121,25 @@ def split_dataset(
         )
         warn(f"film a phone that shows these faces, gather it as {ATTACK}, train again")
         return [Fold(np.arange(len(labels)), np.arange(0))], "nothing is held out"
-    persons = persons_of(labels, sources, dataset.frames)
-    folds, how = split_videos(labels, sources, persons, count, seed)
-    is_by_video = how == "whole sources"
+    folds, how = split_videos(labels, dataset.sessions, persons, count, seed)
     if kind == "random":
-        folds, how = [split_random(labels, seed)], "crops at random"
-        if is_by_video:
+        if how == "whole sources":
             warn(
                 "with --split random, frames of one video are on both sides, so the "
                 "figures are optimistic; --split video keeps videos apart"
             )
-    elif not is_by_video:
-        warn(
-            "a class has crops of one video or person only, or too few: the figures "
-            "are of other parts of the videos that were learnt; for figures of new "
-            "videos, gather at least two of each class (photographs whose names differ "
-            "in a number only count as one)"
-        )
+        folds, how = [split_random(labels, seed)], "crops at random"
+    else:
+        describe_persons(labels, persons)
+    if how in ("whole sessions", "blocks of frames"):
+        who = "one person" if len(set(persons)) == 1 else "one person in a class"
+        text = f"{who}; {how} held out: says nothing about other people"
+        if how == "blocks of frames":
+            text += ", nor about other videos: gather three videos of each class, or "
+            text += "two people"
+        warn(text)
     if count == 1:
         folds = [folds[seed % len(folds)]]
-    if how == "whole sources":
-        describe_persons(labels, persons)
     if len(folds) > 1:
         info(f"split by {how} into {len(folds)} folds; the final network learns all")
     else:
@@ -147,14 +149,14 @@ def split_dataset(
 
 
 def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
-    """Print who was told apart, if they are few, and who is in one class only."""
-    classes = {name: set() for name in np.unique(persons)}
-    for name, label in zip(persons, labels, strict=True):
-        classes[name].add(label)
-    if len(classes) <= NAMES_LISTED:
-        info(f"kept together: {', '.join(name or 'no name' for name in classes)}")
-    alone = [name for name, own in classes.items() if len(own) == 1]
-    if alone:
+    """Print who the persons are, and who is in one class only."""
+    classes = {name or "no name": set() for name in np.unique(persons).tolist()}
+    for name, label in zip(persons.tolist(), labels, strict=True):
+        classes[name or "no name"].add(label)
+    names = listing([*classes], NAMES_LISTED)
+    count = count_of(len(classes), "person")
+    info(f"{count}: {names}; person in sources.csv corrects it")
+    if alone := [name for name, own in classes.items() if len(own) == 1]:
         warn(
             f"only real or only fake: {listing(alone, NAMES_LISTED)}; the network may "
             "learn these faces instead of what makes a fake: name the real and the "

@@ -25,6 +25,7 @@ class Labels(NamedTuple):
     classes: list[str]  # the network's outputs, in order
     margin: float = 0.0  # what the boxes were extended by, as a share of their size
     learnt: list[str] | None = None  # `dataset.digest_learnt` of the training
+    read_at: float | None = None  # when it read them, in seconds since the epoch
     model_sha256: str | None = None  # of the liveness.model of the same training
     onnx_sha256: str | None = None  # of its ONNX file
 
@@ -91,7 +92,9 @@ def _parse_labels(content: bytes) -> Labels:
         classes = names
     learnt = encoder.get("learnt")
     learnt = None if learnt is None else [str(digest) for digest in learnt]
-    return Labels(classes, margin, learnt, **texts)
+    read_at = encoder.get("read_at")
+    read_at = None if read_at is None else float(read_at)
+    return Labels(classes, margin, learnt, read_at, **texts)
 
 
 class _Record:

@@ -11,29 +11,23 @@ EER: the error rate at the threshold where APCER and BPCER are equal, of the kin
 attack where it is worst.
 
 A trial is a presentation: all crops of one source, whose scores are averaged. Crops as
-trials ("frames") help to understand the figures, but resemble each other too much for
-the intervals to hold. ACER, EER and AUC are conventions of research, not of the
-standard.
+trials ("frames") help to understand the figures. Trials of one person resemble each
+other, so intervals are over persons where these are known. ACER, EER and AUC are
+conventions of research, not of the standard.
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from pyimagesearch.console import percent, warn
-from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.labels import THRESHOLD
-from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.names import BONA_FIDE
 
 import numpy as np
 
 Z = NormalDist().inv_cdf(0.975)  # of a 95 % interval
 LIMITS = 10, 5, 1  # percent of attacks that may pass at an operating point
-TRIALS_FOR_RATE = 20  # of fewer, one error is more than 5 %: a rate says too little
-SIZES = 16, 48, 96, 192  # pixels: where the next of BANDS begins
-BANDS = "below 16", "16-48", "48-96", "96-192", "192 and above"
 
 
 @dataclass
@@ -42,28 +36,26 @@ class Rate:
 
     errors: int
     n: int
+    persons: int | None = None  # whose trials they are; None if that is not known
+    effective_n: float | None = None  # of as many trials is the interval; n if None
     rate: float | None = field(init=False)  # in [0, 1]
     interval: tuple[float, float] | None = field(init=False)  # Wilson's, of 95 %
 
     def __post_init__(self):
         """Store what follows from errors and trials."""
+        if self.effective_n is None:
+            self.effective_n = self.n
         self.rate = self.errors / self.n if self.n else None
-        self.interval = wilson(self.rate, self.n) if self.n else None
-
-    def __str__(self):
-        """Format it as a rate, or as a count and its limit if trials are few."""
-        if self.n >= TRIALS_FOR_RATE:
-            return f"{percent(self.rate)} of {self.n}"
-        limit = f" (up to {percent(self.interval[1])})" if self.n else ""
-        return f"{self.errors} of {self.n}{limit}"
+        self.interval = wilson(self.rate, self.effective_n) if self.n else None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Presentation(Rate):
     """A source, and the errors of its frames."""
 
     source: str
     label: str
+    person: str  # "" if not known
     mean_score: float
 
 
@@ -75,6 +67,7 @@ class OperatingPoint:
     instrument: str  # the worst
     apcer: Rate  # of that instrument
     bpcer: Rate
+    by_instrument: dict[str, Rate]  # the APCER of each
 
 
 @dataclass
@@ -82,7 +75,7 @@ class Figures:
     """All error rates of one kind of trials; None if the data do not allow a figure."""
 
     bpcer: Rate
-    apcer: dict[str, Rate]  # by instrument
+    apcer: dict[str, Rate]  # by instrument, the worst first
     worst_instrument: str | None = None
     acer: float | None = None
     eer: float | None = None  # of the instrument where it is worst
@@ -90,6 +83,11 @@ class Figures:
     eer_instrument: str | None = None
     auc: float | None = None
     operating_points: dict[str, OperatingPoint] = field(default_factory=dict)
+
+    @property
+    def rates(self) -> dict[str, Rate]:
+        """The rates of the classes that were tried, bona fide first."""
+        return ({BONA_FIDE: self.bpcer} if self.bpcer.n else {}) | self.apcer
 
 
 @dataclass
@@ -101,28 +99,15 @@ class Evaluation:
     frames: Figures
     sources: list[Presentation]
 
+    @property
+    def counts_crops(self) -> bool:
+        """Say if no class has a second presentation, so that crops must do."""
+        return max(rate.n for rate in self.presentations.rates.values()) == 1
 
-@dataclass
-class NonResponse:
-    """Where the detector found no face, of one class."""
-
-    presentations: Rate
-    frames: Rate
-    not_known: int  # presentations
-
-
-@dataclass
-class Measurement:
-    """All that is known of a network's errors on a dataset."""
-
-    notes: list[str] = field(default_factory=list)  # what to know first
-    classification_report: dict | None = None  # scikit-learn's
-    evaluation: Evaluation | None = None
-    shift: float = 0.0  # of the saved network's log odds, see calibration.py
-    by_size: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
-    by_person: dict[str, dict[str, Rate]] = field(default_factory=dict)  # and class
-    non_response: dict[str, NonResponse] = field(default_factory=dict)  # by class
-    not_tested: list[str] = field(default_factory=list)
+    @property
+    def figures(self) -> Figures:
+        """The figures to read: of presentations, or of crops if these must do."""
+        return self.frames if self.counts_crops else self.presentations
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -134,14 +119,29 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return center - half if share > 0 else 0.0, center + half if share < 1 else 1.0
 
 
-def apcer(attack_scores: np.ndarray, threshold: float) -> Rate:
-    """Count the attack scores, (n,) in [0, 1], classified as bona fide."""
-    return Rate(int((attack_scores >= threshold).sum()), len(attack_scores))
+def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
+    """Count the errors, (n,) bool, of trials of persons, (n,) of str, "" if not known.
 
-
-def bpcer(bona_fide_scores: np.ndarray, threshold: float) -> Rate:
-    """Count the bona fide scores, (n,) in [0, 1], classified as attacks."""
-    return Rate(int((bona_fide_scores < threshold).sum()), len(bona_fide_scores))
+    Where trials outnumber persons, their effective number is that of independent trials
+    with the variance that errors / trials has as a ratio of sums over persons (J. N. K.
+    Rao and A. J. Scott, "A simple method for the analysis of clustered binary data",
+    Biometrics 48, 1992, 577-585), at most n. Where nobody, or one person alone, has
+    errors, or correct decisions, it is the number of persons.
+    """
+    n, errors = len(wrong), int(wrong.sum())
+    if persons is None or not n or "" in persons:
+        return Rate(errors, n)
+    _, index = np.unique(persons, return_inverse=True)
+    trials_of, errors_of = np.bincount(index), np.bincount(index, weights=wrong)
+    count, share = len(trials_of), errors / n
+    if count == n:
+        return Rate(errors, n, count)
+    if min((errors_of > 0).sum(), (errors_of < trials_of).sum()) < 2:
+        return Rate(errors, n, count, count)
+    squares = ((errors_of - share * trials_of) ** 2).sum()
+    variance = count / (count - 1) * squares / n**2
+    effective = min(n, share * (1 - share) / max(variance, 1e-12))
+    return Rate(errors, n, count, float(effective))
 
 
 def equal_error(
@@ -207,29 +207,44 @@ def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    scores: np.ndarray, labels: np.ndarray, sources: np.ndarray, threshold: float
+    scores: np.ndarray,
+    labels: np.ndarray,
+    sources: np.ndarray,
+    threshold: float,
+    persons: np.ndarray | None = None,
 ) -> Evaluation:
     """Compute all error rates of n scored crops.
 
     Scores are probabilities of bona fide, in [0, 1]; labels are BONA_FIDE or an attack
-    instrument. The threshold must be chosen without these data.
+    instrument; persons, (n,) of str, are "" where they are not known. The threshold
+    must be chosen without these data.
     """
+    if persons is None:
+        persons = np.full(len(labels), "")
     keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(index)
     means = np.bincount(index, weights=scores) / counts
     wrong = (scores >= threshold) != (labels == BONA_FIDE)
     errors = np.bincount(index, weights=wrong)
-    names = sources[first].tolist(), labels[first].tolist()
-    rows = zip(errors.tolist(), counts.tolist(), *names, means.tolist(), strict=True)
-    presentations = [Presentation(int(error), *row) for error, *row in rows]
-    by_presentation = compute_figures(means, labels[first], threshold)
-    by_frame = compute_figures(scores, labels, threshold)
+    presentations = [
+        Presentation(
+            errors=int(errors[number]),
+            n=int(counts[number]),
+            source=str(sources[crop]),
+            label=str(labels[crop]),
+            person=str(persons[crop]),
+            mean_score=float(means[number]),
+        )
+        for number, crop in enumerate(first)
+    ]
+    by_presentation = compute_figures(means, labels[first], threshold, persons[first])
+    by_frame = compute_figures(scores, labels, threshold, persons)
     return Evaluation(threshold, by_presentation, by_frame, presentations)
 
 
 def compute_figures(
-    scores: np.ndarray, labels: np.ndarray, threshold: float
+    scores: np.ndarray, labels: np.ndarray, threshold: float, persons: np.ndarray
 ) -> Figures:
     """Compute the error rates of n trials, as `evaluate` does."""
     import sklearn.metrics  # takes a second
@@ -238,14 +253,21 @@ def compute_figures(
     names = np.unique(labels[is_attack]).tolist()
     attacks = {name: scores[labels == name] for name in names}
     bona_fides = scores[~is_attack]
-    passing = {name: apcer(own, threshold) for name, own in attacks.items()}
-    figures = Figures(bpcer(bona_fides, threshold), passing)
-    if attacks:
-        figures.worst_instrument = _worst(passing)
+
+    def costs_at(threshold: float) -> tuple[dict[str, Rate], Rate]:
+        passing = {
+            name: rate_of(own >= threshold, persons[labels == name])
+            for name, own in attacks.items()
+        }
+        kinds = passing.items()  # of equal rates, the highest limit is the worst
+        kinds = sorted(kinds, key=lambda own: (-own[1].rate, -own[1].interval[1]))
+        return dict(kinds), rate_of(bona_fides < threshold, persons[~is_attack])
+
+    passing, rejected = costs_at(threshold)
+    figures = Figures(rejected, passing, next(iter(passing), None))
     if not attacks or not len(bona_fides):
         return figures
-    worst = passing[figures.worst_instrument]
-    figures.acer = (worst.rate + figures.bpcer.rate) / 2
+    figures.acer = (passing[figures.worst_instrument].rate + rejected.rate) / 2
     equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
     figures.eer_instrument = max(equal, key=lambda name: equal[name][0])
     figures.eer, figures.eer_threshold = equal[figures.eer_instrument]
@@ -257,71 +279,8 @@ def compute_figures(
         if at is not None:
             points[f"APCER at most {limit} %"] = at
     for point, at in points.items():
-        passing = {name: apcer(own, at) for name, own in attacks.items()}
-        worst = _worst(passing)
-        costs = passing[worst], bpcer(bona_fides, at)
+        passing, rejected = costs_at(at)
+        worst = next(iter(passing))
+        costs = passing[worst], rejected, passing
         figures.operating_points[point] = OperatingPoint(at, worst, *costs)
     return figures
-
-
-def _worst(instruments: dict[str, Rate]) -> str:
-    return max(instruments, key=lambda name: instruments[name].rate)
-
-
-def measure(
-    probabilities: np.ndarray, classes: list[str], dataset: Dataset
-) -> tuple[Measurement, np.ndarray | None]:
-    """Compute all figures of n crops from their probabilities, (n, classes).
-
-    Returns the figures, and the probability of bona fide of each crop, (n,); None
-    without a class for it.
-    """
-    from sklearn.metrics import classification_report
-
-    truth, measurement = dataset.labels, Measurement()
-    if set(truth) <= set(classes):
-        predicted = np.array(classes)[probabilities.argmax(axis=1)]
-        measurement.classification_report = classification_report(
-            truth, predicted, labels=classes, zero_division=0, output_dict=True
-        )
-    if BONA_FIDE not in classes:
-        warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
-        return measurement, None
-    scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
-    measurement.evaluation = evaluate(scores, truth, dataset.sources, THRESHOLD)
-    wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
-    bands = np.searchsorted(SIZES, dataset.sizes, side="right")
-    rates = count_errors(wrong, truth, bands)
-    measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
-    persons = persons_of(truth, dataset.sources, dataset.frames)
-    measurement.by_person = count_errors(wrong, truth, persons)
-    measurement.non_response = count_non_responses(dataset)
-    return measurement, scores
-
-
-def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
-    """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
-    keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
-    trials = Counter(keys)
-    errors = Counter(key for key, bad in zip(keys, wrong, strict=True) if bad)
-    rates = {}
-    for group, label in sorted(trials):
-        rate = Rate(errors[group, label], trials[group, label])
-        rates.setdefault(group, {})[label] = rate
-    return rates
-
-
-def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
-    """Count by class the presentations, and the frames, in which no face was found."""
-    found = {}
-    for key in sorted(set(sources_of(dataset)) | dataset.searches.keys()):
-        found.setdefault(key[0], []).append(dataset.searches.get(key))
-    counts = {}
-    for label, searches in found.items():
-        known = [search for search in searches if search]
-        silent = sum(search.faceless == search.searched for search in known)
-        faceless = sum(search.faceless for search in known)
-        searched = sum(search.searched for search in known)
-        rates = Rate(silent, len(known)), Rate(faceless, searched)
-        counts[label] = NonResponse(*rates, len(searches) - len(known))
-    return counts

@@ -177,8 +177,13 @@ def load_livenessnet(path: Path):
     """Load a Keras model as `load_network` does."""
     # Of the description only the shape is read: malicious files have made Keras run
     # code, in safe mode too.
-    from pyimagesearch.livenessnet import LivenessNet
-
+    try:
+        from pyimagesearch.livenessnet import LivenessNet
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{path} needs TensorFlow, which is not installed; take the ONNX file that "
+            "train.py --export writes"
+        ) from None
     try:
         config, weights, name = _read_keras_file(path)
         config = json.loads(config)["config"]

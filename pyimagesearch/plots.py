@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pyimagesearch.dataset import Dataset, sources_of
 from pyimagesearch.files import atomic_write
-from pyimagesearch.frames import read_image
 from pyimagesearch.labels import THRESHOLD
-from pyimagesearch.metrics import TRIALS_FOR_RATE, Evaluation, Measurement, Rate
+from pyimagesearch.measurement import TRIALS_FOR_RATE, Measurement, rank_hardest
+from pyimagesearch.metrics import Evaluation, Figures, Rate
 from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.video import read_image
 
 import numpy as np
 
@@ -18,15 +19,17 @@ os.environ["MPLBACKEND"] = "agg"  # the user's may be missing, and nothing is sh
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 from scipy.stats import norm
 from sklearn.metrics import DetCurveDisplay, det_curve
 
 LAYOUTS = {1: [[0]], 2: [[0, 1]], 3: [[0, 0], [1, 2]], 4: [[0, 1], [2, 3]]}
 CROPS_IN_ROW = 12  # of the contact sheet
+LETTERS = 12  # of a caption, above one crop
 CELL_HEIGHT = 1.35  # of one crop, with the text over it, where its width is 1
 REAL_COLOR, WRONG_COLOR = "#2a9d4e", "#d1342f"
 ATTACK_COLORS = "#d1342f", "#3a6ea5", "#e08214", "#7b4fa3", "#8c564b", "#555555"
+TRIALS_FOR_DET = 10  # of each class
 LEAST_RATE = 0.001  # on the axes of the DET curve, where 0 has no place
 
 
@@ -47,11 +50,23 @@ def plot_report(
     if histories:
         panels.append(lambda axes: plot_training(axes, histories))
     if scores is not None:
-        evaluation = measurement.evaluation
-        panels.append(lambda axes: plot_scores(axes, scores, dataset.labels))
-        if evaluation.frames.auc is not None:
-            panels.append(lambda axes: plot_det(axes, evaluation))
-        panels.append(lambda axes: plot_sizes(axes, measurement.by_size))
+        evaluation, figures = measurement.evaluation, measurement.evaluation.figures
+        fewest = min(rate.n for rate in figures.rates.values())
+        has_det = figures.auc is not None and fewest >= TRIALS_FOR_DET
+        panels.append(lambda axes: plot_scores(axes, scores, dataset.labels, has_det))
+        trials, labels = scores, dataset.labels
+        if not evaluation.counts_crops:
+            trials = np.array([own.mean_score for own in evaluation.sources])
+            labels = np.array([own.label for own in evaluation.sources])
+        if has_det:
+            panels.append(lambda axes: plot_det(axes, trials, labels, figures))
+        sizes = {
+            band: own
+            for band, own in measurement.by_size.items()
+            if max(rate.n for rate in own.values()) >= TRIALS_FOR_RATE
+        }
+        if sizes:
+            panels.append(lambda axes: plot_sizes(axes, sizes))
         heights.append(0.6 + CELL_HEIGHT * min(2, len(evaluation.sources)))
     layout = LAYOUTS[len(panels)]
     heights.insert(0, 4.5 * len(layout))
@@ -62,7 +77,7 @@ def plot_report(
         for place, panel in enumerate(panels):
             panel(places[place])
         if scores is not None:
-            plot_hardest(parts[1, 0].subplots(), scores, dataset)
+            plot_hardest(parts[1, 0].subplots(), scores, dataset, evaluation)
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=100)
     with atomic_write(path) as temporary:
@@ -117,31 +132,37 @@ def color_classes(labels: np.ndarray) -> dict[str, str]:
     return colors | dict(zip(kinds, cycle(ATTACK_COLORS), strict=False))
 
 
-def plot_scores(axes: Axes, scores: np.ndarray, labels: np.ndarray) -> None:
+def plot_scores(
+    axes: Axes, scores: np.ndarray, labels: np.ndarray, has_det: bool
+) -> None:
     """Plot a histogram of the scores, (n,) in [0, 1], of each class."""
-    bins, colors = np.linspace(0, 1, 41), color_classes(labels)
-    # Three areas would hide each other.
-    kind = "stepfilled" if len(colors) < 3 else "step"
-    look = {"histtype": kind, "alpha": 0.6, "linewidth": 2}
-    for label, color in colors.items():
+    bins = np.linspace(0, 1, 41)
+    for label, color in color_classes(labels).items():
         own = labels == label
         name = f"{as_text(label)} ({own.sum()})"
-        axes.hist(scores[own], bins, color=color, label=name, **look)
+        look = {"histtype": "step", "linewidth": 2, "color": color, "label": name}
+        axes.hist(scores[own], bins, **look)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_locator(
+        SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5))
+    )
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(y=0.1)
     axes.set_title("Scores: real from the line on")
-    axes.set_xlabel("probability of real")
+    why = f"\na DET curve takes {TRIALS_FOR_DET} trials of each class"
+    axes.set_xlabel("probability of real" + ("" if has_det else why))
     axes.set_ylabel("crops")
-    axes.legend(loc="best")
+    axes.legend(loc="upper center")
 
 
-def plot_det(axes: Axes, evaluation: Evaluation) -> None:
-    """Plot DET curves of presentations by kind of attack, on normal-deviate axes.
+def plot_det(
+    axes: Axes, scores: np.ndarray, labels: np.ndarray, figures: Figures
+) -> None:
+    """Plot DET curves of n trials by kind of attack, on normal-deviate axes.
 
-    A dot shows the threshold of the evaluation, with intervals.
+    A dot shows the threshold of the figures, with intervals.
     """
-    scores = np.array([source.mean_score for source in evaluation.sources])
-    labels = np.array([source.label for source in evaluation.sources])
     for label, color in color_classes(labels).items():
         if label == BONA_FIDE:
             continue
@@ -152,16 +173,15 @@ def plot_det(axes: Axes, evaluation: Evaluation) -> None:
         rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
         look = {"color": color, "drawstyle": "steps-post", "label": as_text(label)}
         DetCurveDisplay(**rates).plot(axes, **look)
-    figures = evaluation.presentations
     rates = figures.apcer[figures.worst_instrument], figures.bpcer
     values = [norm.ppf(_on_axes([own.rate, *own.interval])) for own in rates]
     (x, left, right), (y, bottom, top) = values
     bars = {"xerr": [[x - left], [right - x]], "yerr": [[y - bottom], [top - y]]}
-    name = f"threshold {evaluation.threshold:g}, 95 %"
-    axes.errorbar(x, y, **bars, fmt="o", color="black", capsize=4, label=name)
+    look = {"fmt": "o", "color": "black", "capsize": 4}
+    axes.errorbar(x, y, **bars, **look, label=f"threshold {THRESHOLD:g}, 95 %")
     edge = norm.ppf(LEAST_RATE)
     axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
-    axes.set_title("DET of presentations: the lower left is best")
+    axes.set_title(f"DET of {len(scores)} trials: the lower left is best")
     axes.set_xlabel("attacks that pass (APCER)")
     axes.set_ylabel("real faces that are rejected (BPCER)")
     axes.legend(loc="upper right", fontsize=8)
@@ -172,59 +192,56 @@ def _on_axes(rates) -> np.ndarray:
 
 
 def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
-    """Plot error rates of crops, with intervals, by size of the face and by class."""
-    colors = color_classes(
-        np.array(sorted({n for own in by_size.values() for n in own}))
-    )
+    """Plot error rates of crops by size of the face and by class."""
+    names = {name for own in by_size.values() for name in own}
+    colors = color_classes(np.array(sorted(names)))
     width = 0.8 / len(colors)
     for rank, (label, color) in enumerate(colors.items()):
-        for band, own in enumerate(by_size.values()):
-            if not (rate := own.get(label)):
-                continue
-            x = band + (rank - (len(colors) - 1) / 2) * width
-            top, text = 0, f" {rate.errors} of {rate.n}"
-            if rate.n >= TRIALS_FOR_RATE:
-                value, text = 100 * rate.rate, f" {rate.n}"
-                low, top = (100 * limit for limit in rate.interval)
-                axes.bar(x, value, width, color=color, alpha=0.6)
-                bars = [[max(0, value - low)], [max(0, top - value)]]
-                axes.errorbar(x, value, bars, color="black", capsize=3)
-            options = {"ha": "center", "va": "bottom", "fontsize": 8, "rotation": 90}
-            axes.text(x, top, text, **options)
-        axes.bar(0, 0, color=color, alpha=0.6, label=as_text(label))
-    axes.margins(y=0.25)
+        rates = {
+            band + (rank - (len(colors) - 1) / 2) * width: own[label]
+            for band, own in enumerate(by_size.values())
+            if label in own and own[label].n >= TRIALS_FOR_RATE
+        }
+        heights = [100 * rate.rate for rate in rates.values()]
+        look = {"color": color, "alpha": 0.6, "label": as_text(label)}
+        bars = axes.bar([*rates], heights, width, **look)
+        axes.bar_label(bars, [rate.n for rate in rates.values()], fontsize=8)
+    axes.margins(y=0.4)
     axes.set_xticks(range(len(by_size)), by_size)
     axes.set_xlim(-0.6, len(by_size) - 0.4)
-    axes.set_title("Errors by size of the face, of so many crops")
+    axes.set_title(f"Errors by size of the face, of {TRIALS_FOR_RATE} crops or more")
     axes.set_xlabel("size of the face, pixels")
     axes.set_ylabel("errors, %")
     axes.legend(loc="upper right", fontsize=8)
 
 
-def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
+def plot_hardest(
+    axes: Axes, scores: np.ndarray, dataset: Dataset, evaluation: Evaluation
+) -> None:
     """Show frames of the presentations that are furthest on the wrong side.
 
     Of each part of a presentation it is the hardest frame. If there are few
     presentations, more frames of each are shown.
     """
     is_real = dataset.labels == BONA_FIDE
-    wrongness = np.where(is_real, THRESHOLD - scores, scores - THRESHOLD)
+    wrongness = np.where(is_real, -scores, scores)
+    is_wrong = (scores >= THRESHOLD) != is_real
     crops_of = {}
     for crop, key in enumerate(sources_of(dataset)):
         crops_of.setdefault(key, []).append(crop)
-    hardest = sorted(crops_of.items(), key=lambda item: -wrongness[item[1]].mean())
+    hardest = rank_hardest(evaluation)
     shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3
-    for place, ((label, source), crops) in enumerate(hardest[: 24 // shown]):
+    for place, own in enumerate(hardest[: 24 // shown]):
         row, column = divmod(place * shown, CROPS_IN_ROW)
-        mean = scores[crops].mean()
-        is_wrong = bool((mean >= THRESHOLD) != (label == BONA_FIDE))
-        name = as_text(source)
-        name = name if len(name) < 24 else f"...{name[-20:]}"
-        text, color = f"{as_text(label)}  {name}  {mean:.3f}", "black"
-        if is_wrong:
-            text, color = f"{text}  WRONG", WRONG_COLOR
-        top = row * CELL_HEIGHT
-        axes.text(column, top, text, color=color, va="top", fontsize=9)
+        score, top = f"{own.mean_score:.3f}", row * CELL_HEIGHT
+        wrong = (own.mean_score >= THRESHOLD) != (own.label == BONA_FIDE)
+        score, color = (f"{score}  WRONG", WRONG_COLOR) if wrong else (score, "black")
+        label, name = as_text(own.label)[:LETTERS], as_text(own.source)
+        room = shown * LETTERS - len(f"{label}    {score}")
+        name = name if len(name) <= room else f"...{name[3 - room :]}"
+        look = {"color": color, "va": "top", "fontsize": 9, "family": "monospace"}
+        axes.text(column, top, f"{label}  {name}  {score}", **look)
+        crops = crops_of[own.label, own.source]
         for part in np.array_split(crops, min(shown, len(crops))):
             crop = part[wrongness[part].argmax()]
             image = read_image(dataset.paths[crop])
@@ -232,8 +249,7 @@ def plot_hardest(axes: Axes, scores: np.ndarray, dataset: Dataset) -> None:
                 height, width = 0.95 * np.array(image.shape[:2]) / max(image.shape)
                 side = column, column + width, top + 0.3 + height, top + 0.3
                 axes.imshow(image[..., ::-1], extent=side)  # BGR to RGB
-                is_wrong = (scores[crop] >= THRESHOLD) != is_real[crop]
-                color = WRONG_COLOR if is_wrong else "black"
+                color = WRONG_COLOR if is_wrong[crop] else "black"
                 x, y = column + width / 2, top + 0.27
                 text = f"{scores[crop]:.3f}"
                 axes.text(x, y, text, color=color, ha="center", fontsize=7)

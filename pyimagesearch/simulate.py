@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pyimagesearch.console import count_of, info
 from pyimagesearch.dataset import Dataset
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import read_image
-from pyimagesearch.names import BONA_FIDE, persons_of
+from pyimagesearch.names import BONA_FIDE
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np
@@ -112,8 +112,7 @@ def surfaces_of(labels: Iterable[str]) -> list[Surface]:
 def is_simulated(dataset: Dataset, asked: bool | None) -> bool:
     """Decide whether recaptures are learnt, if nothing is asked for, and say why."""
     is_real = dataset.labels == BONA_FIDE
-    names = persons_of(dataset.labels, dataset.sources, dataset.frames)
-    persons = len(set(names[is_real].tolist()))
+    persons = len(set(dataset.persons[is_real].tolist()))
     simulates, why = asked, "as asked"
     if asked is None:
         simulates = bool(is_real.all()) or persons >= ENOUGH_PERSONS

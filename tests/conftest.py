@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from pyimagesearch.console import silence_libraries
+from pyimagesearch.console import hang_up, silence_libraries
 from pyimagesearch.faces import load_detector
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
 from videos import make_sample
@@ -30,7 +30,8 @@ NEEDS_RES10 = pytest.mark.skipif(
 )
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
-HANDLERS = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+SIGNALS = signal.SIGINT, signal.SIGTERM, *hang_up()
+HANDLERS = {number: signal.getsignal(number) for number in SIGNALS}
 GROUP_PHOTO = {
     "examples/images/face_detection_input.jpg": (
         "2146953dccc1f3f36e9c7e43fe74bc922d745a11ae9eb7e0149e6c17098cd425"
@@ -154,6 +155,28 @@ def _signal_handlers():
     """Put back what a command leaves to the end of its program."""
     for number, handler in HANDLERS.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def as_nobody(tmp_path):
+    """Make this process, for a block, that of a user who may not read everything."""
+    if not hasattr(os, "setresuid"):
+        pytest.skip("needs users")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder == tmp_path or folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o755)
+
+    @contextmanager
+    def nobody():
+        before = os.getresuid()
+        if before[1] == 0:
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(*before)
+
+    return nobody
 
 
 @pytest.fixture
@@ -299,6 +322,14 @@ class Screen:
             keycode = self.display.keysym_to_keycode(XK.string_to_keysym(action))
             xtest.fake_input(self.display, X.KeyPress, keycode)
             xtest.fake_input(self.display, X.KeyRelease, keycode)
+        self.display.sync()
+
+    def click(self, title: str, x: int, y: int) -> None:
+        """Click on a place in a window, in pixels from its corner."""
+        place = self.display.screen().root.translate_coords(self.find(title), x, y)
+        xtest.fake_input(self.display, X.MotionNotify, x=place.x, y=place.y)
+        xtest.fake_input(self.display, X.ButtonPress, 1)
+        xtest.fake_input(self.display, X.ButtonRelease, 1)
         self.display.sync()
 
     def screenshot(self):

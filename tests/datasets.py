@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pyimagesearch.crops import FRAMES_NAME, Search
-from pyimagesearch.dataset import Dataset, load_dataset
+from pyimagesearch.crops import SOURCES_NAME, Source
+from pyimagesearch.dataset import Dataset, load_dataset, tell_persons
 from pyimagesearch.files import to_csv
 
 import cv2
 import numpy as np
 
 CLASSES = ["print", "real", "replay"]
-SEARCH = Search("", "f00d.mp4", 16, "YuNet", 320, 0.7, 40, 0)
+SEARCH = Source("", "", "", 0, "YuNet", 320, 0.7, 16, 40, 0)
 # Class, source, crops, side of their faces in pixels, scores.
 FOOTAGE = [
     ("real", "anna-real", 20, 100, [0.9] * 18 + [0.2] * 2),
@@ -20,7 +20,7 @@ FOOTAGE = [
     ("replay", "anna-replay", 21, 200, [0.7] * 20 + [0.0]),
 ]
 SEARCHES = {
-    "real": [SEARCH._replace(source="anna-real", faceless=4)],
+    "real": [SEARCH._replace(source="anna-real", fingerprint="f00d.mp4", faceless=4)],
     "print": [
         SEARCH._replace(source="anna-print", searched=22),
         SEARCH._replace(source="carl-print", searched=10, faceless=10),
@@ -65,6 +65,12 @@ def random_dataset(rng):
     return make_labels(**counts)
 
 
+def persons_of(labels, sources, frames):
+    """Whose faces they are, as far as names tell: (n,) of str."""
+    keys = list(zip(labels.tolist(), sources.tolist(), strict=True))
+    return tell_persons(keys, frames, [Source()] * len(keys), strict=True)[0]
+
+
 def make_dataset(labels, sources, frames):
     crops = np.zeros((len(labels), 32, 32, 3), np.uint8)
     crops[:, 0, 0, 0] = np.arange(len(labels)) % 256
@@ -72,7 +78,8 @@ def make_dataset(labels, sources, frames):
     sizes = np.full(len(labels), 100)
     fingerprints = np.full(len(labels), "")
     known = sizes, fingerprints, {}, 0.25, "res10"
-    return Dataset(crops, labels, sources, frames, paths, *known)
+    persons = persons_of(labels, sources, frames)
+    return Dataset(crops, labels, sources, frames, persons, sources, paths, *known)
 
 
 def make_footage(tmp_path):
@@ -88,8 +95,8 @@ def make_footage(tmp_path):
             scores[path] = own[number - 1]
     for label, searches in SEARCHES.items():
         (folder / label).mkdir(exist_ok=True)
-        lines = map(to_csv, [Search._fields, *searches])
-        (folder / label / FRAMES_NAME).write_bytes(b"".join(lines))
+        lines = map(to_csv, [Source._fields, *searches])
+        (folder / label / SOURCES_NAME).write_bytes(b"".join(lines))
     dataset = load_dataset(folder)
     real = np.array([scores[path] for path in dataset.paths])
     return dataset, np.stack([0.9 * (1 - real), real, 0.1 * (1 - real)], axis=1)

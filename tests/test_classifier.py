@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -8,17 +9,16 @@ from pyimagesearch import classifier as classifier_module
 from pyimagesearch.classifier import (
     LOST_SECONDS,
     FaceClassifier,
-    ModelReloader,
     Tracker,
     decide,
     overlap,
 )
 from pyimagesearch.console import UserError
 from pyimagesearch.faces import DetectorPool, Face, crop_face, detect_faces
-from pyimagesearch.frames import read_image
+from pyimagesearch.inputs import open_frames
 from pyimagesearch.labels import Labels, load_labels, save_labels
-from pyimagesearch.live import open_frames
 from pyimagesearch.models import Network, load_classifier
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np
@@ -359,15 +359,20 @@ def pair(trained, tmp_path):
     return [shutil.copy(trained / name, tmp_path / name) for name in names]
 
 
-def refresh(reloader, classifier):
+def refresh(classifier):
     """Refresh as a loop of frames does, until there is something to say."""
-    while not (text := reloader.refresh(classifier)):
+    while not (text := classifier.refresh()):
         pass
     return text
 
 
+def watch(pair, labels=None):
+    """Begin with the labels of a network that is not loaded."""
+    return FaceClassifier(None, labels or load_labels(pair[1]), None, files=pair)
+
+
 @pytest.mark.timeout(60)
-def test_the_reloader_waits_until_model_and_labels_fit(pair, monkeypatch):
+def test_a_refresh_waits_until_model_and_labels_fit(pair, trained, monkeypatch):
     tried = []
 
     def load(*files):
@@ -375,41 +380,89 @@ def test_the_reloader_waits_until_model_and_labels_fit(pair, monkeypatch):
         return load_classifier(*files)
 
     monkeypatch.setattr(classifier_module, "load_classifier", load)
-    reloader = ModelReloader(*pair)
-    classifier = FaceClassifier(None, Labels([]), None)
+    classifier = watch(pair)
 
     def refresh_until(count):
         """Refresh until so many loadings were tried and are over."""
-        while len(tried) < count or reloader._loading:
-            assert reloader.refresh(classifier) is None
+        while len(tried) < count or classifier._loading:
+            assert classifier.refresh() == ""
 
-    model, _ = pair
+    model, le = pair
     content = model.read_bytes()
     refresh_until(0)
     model.write_bytes(content[:-1])
     refresh_until(1)
     for _ in range(9):  # it is not tried again
-        reloader.refresh(classifier)
+        assert classifier.refresh() == ""
     model.unlink()
     refresh_until(1)
     assert len(tried) == 1
     model.write_bytes(content)
-    assert refresh(reloader, classifier) == "using the new network"
+    assert refresh(classifier) == "using the new network"
     assert classifier.labels.classes == ["fake", "real"]
+    save_labels(load_labels(le), le)  # with the threshold, say, after the folds
+    for _ in range(9):
+        assert classifier.refresh() == ""
+    assert len(tried) == 2
+
+
+@pytest.mark.timeout(60)
+def test_a_model_that_cannot_be_used_is_named_once_after_a_minute(pair, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    classifier = watch(pair)
+
+    def refresh_all():
+        """Refresh until nothing is loading; return what was said."""
+        texts = [classifier.refresh()]
+        while classifier._loading:
+            texts.append(classifier.refresh())
+        return [text for text in texts if text]
+
+    model, le = pair
+    content = model.read_bytes()
+    model.write_bytes(content[:-1])
+    assert refresh_all() == []
+    now[0] += 59
+    os.utime(le, (0, 0))  # the labels are replaced, and tried, but do not fit
+    assert refresh_all() == []
+    now[0] += 2
+    (text,) = refresh_all()
+    assert text.startswith(f"the new network is not used: {model}: not the network")
+    now[0] += 1000
+    assert refresh_all() == []
+    model.write_bytes(content)
+    assert refresh_all() == ["using the new network"]
+
+
+@pytest.mark.timeout(60)
+def test_a_network_that_came_while_the_program_started_is_used(pair):
+    classifier = watch(pair, Labels([]))
+    assert refresh(classifier) == "using the new network"
+
+
+def test_a_classifier_that_was_loaded_from_files_may_be_refreshed(
+    pair, detector_folder, tmp_path
+):
+    model, _ = pair
+    classifier = FaceClassifier.load(*pair, detector_folder)
+    assert classifier.refresh() == ""
+    shutil.copy(model, tmp_path / "new").replace(model)
+    old = classifier.network
+    assert refresh(classifier) == "using the new network"
+    assert classifier.network is not old
 
 
 def test_a_new_network_keeps_the_tracks_but_not_the_scores(
-    pair, detector, face_image, tmp_path, capsys
+    pair, detector, face_image, tmp_path
 ):
     model, _ = pair
-    reloader = ModelReloader(*pair)
-    shutil.copy(model, tmp_path / "new").replace(model)
     faces, _ = detect_faces(detector, face_image)
-    classifier = make_classifier(FixedNetwork([0.0, 1.0]), smooth=9)
+    classifier = make_classifier(FixedNetwork([0.0, 1.0]), smooth=9, files=pair)
     classifier.labels = load_labels(pair[1])
     classifier.classify(face_image, faces, 0.0)
-    refresh(reloader, classifier)
-    assert "using the new network" in capsys.readouterr().out
+    shutil.copy(model, tmp_path / "new").replace(model)
+    refresh(classifier)
     (face,) = classifier.classify(face_image, faces, 0.04)
     assert face.track == 1
     assert face.score == face.probabilities[1]
@@ -425,17 +478,16 @@ def test_a_new_network_keeps_the_tracks_but_not_the_scores(
     ],
 )
 def test_a_new_network_that_needs_other_crops_is_not_used(
-    changes, difference, pair, tmp_path, capsys
+    changes, difference, pair, tmp_path
 ):
     model, le = pair
-    reloader = ModelReloader(*pair)
+    classifier = watch(pair, load_labels(le)._replace(**changes))
     shutil.copy(model, tmp_path / "new").replace(model)
-    old = load_labels(le)._replace(**changes)
-    classifier = FaceClassifier(None, old, None)
     text = f"the new network has {difference}; start again to use it"
-    assert refresh(reloader, classifier) == text
-    assert capsys.readouterr().err == f"[WARN] {text}\n"
+    assert refresh(classifier) == text
     assert classifier.network is None
+    for _ in range(9):
+        assert classifier.refresh() == ""
 
 
 @pytest.mark.timeout(60)
@@ -444,18 +496,27 @@ def test_without_a_network_faces_are_found_until_one_comes(
 ):
     for file in pair:
         file.unlink()
-    reloader = ModelReloader(*pair)
-    classifier = FaceClassifier(None, Labels([]), None)
+    classifier = watch(pair, Labels([]))
     faces, _ = detect_faces(detector, face_image)
     (face,) = classifier.classify(face_image, faces, 0.0)
     assert (face.box, face.label, face.track) == (faces[0], "", 1)
     assert face.probabilities.shape == (0,)
     shutil.copy(trained / "liveness.onnx", pair[0])  # the labels are still to come
-    assert reloader.refresh(classifier) is None
+    assert classifier.refresh() == ""
     shutil.copy(trained / "le.pickle", pair[1])
-    assert refresh(reloader, classifier) == "using the new network"
+    assert refresh(classifier) == "using the new network"
     (face,) = classifier.classify(face_image, faces, 0.04)
     assert (face.label in ("real", "fake"), face.track) == (True, 1)
+
+
+def test_the_tracks_in_view_include_those_missed_for_a_moment(face_image):
+    classifier = make_classifier(FixedNetwork([0.1, 0.9], [0.2, 0.8]))
+    boxes = [Face(0, 0, 40, 40, 0.9), Face(60, 60, 99, 99, 0.9)]
+    classifier.classify(face_image, boxes, 0.0)
+    classifier.classify(face_image, boxes[:1], LOST_SECONDS - 0.1)
+    assert classifier.tracks == [1, 2]
+    classifier.classify(face_image, boxes[:1], LOST_SECONDS + 0.1)
+    assert classifier.tracks == [1]
 
 
 def face_at(x, y=100, size=60):

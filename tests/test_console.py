@@ -66,6 +66,83 @@ def test_a_terminated_command_cleans_up_and_exits_with_143(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+HANGS_UP = (
+    "import os, signal, time\n"
+    "from pathlib import Path\n"
+    "from pyimagesearch.console import exit_status, info, interrupt_as_event, warn\n"
+)
+HANDLED = (
+    "def command(_):\n"
+    "    try:\n"
+    "        os.kill(os.getpid(), signal.SIGHUP)\n"
+    "        info('goes on')\n"
+    "    finally:\n"
+    "        os.kill(os.getpid(), signal.SIGHUP)\n"
+    "        info('cleaned up')\n"
+    "raise SystemExit(exit_status(command, None))\n"
+)
+needs_sighup = pytest.mark.skipif(
+    not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP"
+)
+
+
+@needs_sighup
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_command_that_is_hung_up_cleans_up_unless_that_is_ignored(ignored):
+    ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
+    command = [sys.executable, "-c", HANGS_UP + ignore + HANDLED]  # as nohup does
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == (0 if ignored else 128 + signal.SIGHUP)
+    goes_on = "[INFO] goes on\n" if ignored else ""
+    assert done.stdout == f"{goes_on}[INFO] cleaned up\n"
+    assert done.stderr == ""
+
+
+@needs_sighup
+def test_hang_ups_can_be_an_event_as_often_as_they_come():
+    before = signal.getsignal(signal.SIGHUP)
+    with interrupt_as_event() as event:
+        assert not event.is_set()
+        for _ in range(2):  # from the kernel and from the shell
+            signal.raise_signal(signal.SIGHUP)
+        assert event.is_set()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+@needs_sighup
+@pytest.mark.parametrize("ends", [True, False])
+def test_printing_to_a_terminal_that_is_gone_ends_nothing(ends, tmp_path):
+    """A terminal closes under a command that may have been told so, or not."""
+    program = HANGS_UP + (
+        "from tqdm import tqdm\n"
+        f"folder, ends = Path({str(tmp_path)!r}), {ends}\n"
+        "def command(_):\n"
+        "    if not ends:\n"
+        "        signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "    with interrupt_as_event() as event, tqdm(total=9) as bar:\n"
+        "        (folder / 'begun').touch()\n"
+        "        while not event.is_set() and not (folder / 'closed').exists():\n"
+        "            time.sleep(0.01)\n"
+        "        info('a result'), warn('a warning')\n"
+        "        bar.update(9)\n"
+        "    (folder / 'done').touch()\n"
+        "raise SystemExit(exit_status(command, None))\n"
+    )
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", program]
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen(command, start_new_session=True, **terminal)
+    os.close(theirs)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+    os.close(ours)
+    if ends:
+        process.send_signal(signal.SIGHUP)
+    (tmp_path / "closed").touch()
+    assert process.wait() == 0
+    assert (tmp_path / "done").exists()
+
+
 def test_a_reader_of_the_output_that_goes_away_causes_no_traceback():
     program = (
         "from pyimagesearch.console import exit_status, info\n"

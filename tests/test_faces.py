@@ -22,7 +22,7 @@ from pyimagesearch.faces import (
     shrink,
 )
 from pyimagesearch.flags import DETECTORS
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 
 import cv2
 import numpy as np

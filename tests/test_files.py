@@ -11,13 +11,98 @@ from pyimagesearch.files import (
     check_distinct,
     check_outside,
     check_writable,
+    find_files,
     fingerprint_of,
+    natural_key,
     temporary_beside,
     to_csv,
     write_new,
 )
+from pyimagesearch.video import IMAGE_SUFFIXES
 
 import pytest
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def find(folder, suffixes=None, says=False):
+    files = find_files(folder, suffixes, says)
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def test_files_are_found_at_any_depth_in_natural_order(tmp_path):
+    touch(tmp_path, "10.png", "2.png", "1.txt", "b/3.png", "b/20.png", "a/9/1.png")
+    numbers = ["1.txt", "2.png", "10.png"]
+    assert find(tmp_path) == [*numbers, "a/9/1.png", "b/3.png", "b/20.png"]
+
+
+def test_hidden_and_system_folders_are_left_out_with_a_line(tmp_path, capsys):
+    folder = tmp_path / ".here"  # which may itself be hidden
+    touch(folder, "1.png", ".2.png", ".trash/3.png", "a/.b/c/4.png", "a/@eaDir/1.png")
+    touch(folder, "__MACOSX/1.png", "lost+found/1.png", "a/System Volume Information/1")
+    touch(folder, "$RECYCLE.BIN/1.png", "a/eaDir/1.png")
+    (folder / "folder.png").mkdir()
+    assert find(folder, says=True) == ["1.png", "a/eaDir/1.png"]
+    names = "$RECYCLE.BIN, .b, .trash, @eaDir, System Volume Information and 2 more"
+    line = f"[INFO] {folder}: left out hidden and system folders: {names}\n"
+    assert capsys.readouterr() == (line, "")
+    find(folder)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_read_once(tmp_path, capsys):
+    folder, outside = tmp_path / "in", tmp_path / "outside"
+    touch(tmp_path, "in/b/1.png", "in/c/d/2.png", "outside/3.png")
+    for name, target in (
+        ("a-link", folder / "b"),  # which has its own name
+        ("away", outside),
+        ("away-too", outside),
+        ("b/loop", folder),
+        ("c/d/up", folder / "c"),
+    ):
+        (folder / name).symlink_to(target)
+    (outside / "back").symlink_to(folder)
+    assert find(folder, says=True) == ["away/3.png", "b/1.png", "c/d/2.png"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path, capsys):
+    touch(tmp_path, "1.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "missing.png")
+    (tmp_path / "itself").symlink_to(tmp_path / "itself")
+    assert find(tmp_path, says=True) == ["1.png"]
+    names = f"{tmp_path / 'gone.png'}, {tmp_path / 'itself'}"
+    warning = f"[WARN] {tmp_path}: 2 paths cannot be read: {names}\n"
+    assert capsys.readouterr() == ("", warning)
+
+
+def test_what_may_not_be_read_is_named(tmp_path, as_nobody, capsys):
+    touch(tmp_path, "in/1.png", "in/2.png", "in/closed/3.png", "in/deep/4/5.png")
+    for name in ("2.png", "closed", "deep/4"):
+        (tmp_path / "in" / name).chmod(0)
+    with as_nobody():
+        assert find(tmp_path / "in", says=True) == ["1.png"]
+        with pytest.raises(UserError, match="in/closed: Permission denied"):
+            find(tmp_path / "in" / "closed")
+    names = [str(tmp_path / "in" / name) for name in ("2.png", "closed", "deep/4")]
+    error = capsys.readouterr().err
+    assert f"in: 3 paths cannot be read: {', '.join(names)}\n" in error
+
+
+def test_suffixes_match_in_upper_case_too(tmp_path):
+    touch(tmp_path, "a.PNG", "b.Jpg", "c.txt", "d", "e.png.part")
+    assert find(tmp_path, IMAGE_SUFFIXES) == ["a.PNG", "b.Jpg"]
+    assert find(tmp_path, {".txt"}) == ["c.txt"]
+
+
+def test_natural_order_puts_2_before_10_wherever_the_number_is():
+    names = ["a10b2", "a2b10", "a2b9", "a", "b1", "10", "9", "a02b1"]
+    expected = ["9", "10", "a", "a02b1", "a2b9", "a2b10", "a10b2", "b1"]
+    assert sorted(names, key=lambda name: natural_key(Path(name))) == expected
 
 
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
@@ -184,3 +269,17 @@ def test_a_fingerprint_depends_on_size_beginning_end_and_suffix(tmp_path):
     assert prints[0] == prints[1]
     assert len(set(prints)) == len(prints) - 1
     assert all(len(one.split(".")[0]) == 16 for one in prints)
+
+
+def test_hidden_files_and_folders_are_ignored(tmp_path):
+    touch(tmp_path / ".here", "1.png", ".2.png", ".trash/3.png", "a/.b/c/4.png")
+    (tmp_path / ".here" / "folder.png").mkdir()
+    # The folder that is searched may itself be hidden.
+    assert find(tmp_path / ".here") == ["1.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no FIFOs")
+@pytest.mark.timeout(60)
+def test_a_fifo_has_no_fingerprint_as_it_can_be_read_once(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert fingerprint_of(tmp_path / "fifo") == ""

@@ -1,10 +1,9 @@
 from pyimagesearch.console import UserError
 from pyimagesearch.folds import split_dataset, split_random, split_videos
-from pyimagesearch.names import persons_of
 
 import numpy as np
 import pytest
-from datasets import make_dataset, make_labels, random_dataset
+from datasets import make_dataset, make_labels, persons_of, random_dataset
 
 
 def split(labels, sources, frames, count, seed=0):
@@ -231,12 +230,52 @@ def test_the_split_that_was_asked_for_is_made_and_said(kind, count, folds, how, 
 
 
 def test_blocks_of_the_only_video_of_a_class_are_warned_of(capsys):
-    dataset = make_dataset(*make_labels(real={"a": 40}, fake={"b": 20, "c": 20}))
+    dataset = make_dataset(*make_labels(real={"a": 40}, fake={"a": 20, "b": 20}))
     folds, how = split_dataset(dataset, "video", 4, 0)
     assert (len(folds), how) == (4, "blocks of frames")
-    assert "[WARN] a class has crops of one video" in capsys.readouterr().err
+    out, error = capsys.readouterr()
+    assert "one person in a class; blocks of frames held out: says nothing" in error
+    assert "[INFO] 2 persons: a, b; person in sources.csv corrects it" in out
+    assert "only real or only fake: b;" in error
     split_dataset(dataset, "random", 4, 0)
     assert "[WARN]" not in capsys.readouterr().err
+
+
+def make_sessions(real, fake):
+    """Make crops of one person, ten of each session; photographs are one session."""
+    labels, sessions, _ = make_labels(
+        real={f"s{n}": 10 for n in range(real)}, fake={f"s{n}": 10 for n in range(fake)}
+    )
+    dataset = make_dataset(labels, sessions, np.full(len(labels), 16))
+    return dataset._replace(persons=np.full(len(labels), "anna"))
+
+
+def test_of_one_person_whole_sessions_are_held_out(capsys):
+    dataset = make_sessions(real=3, fake=4)
+    folds, how = split_dataset(dataset, "video", None, 0)
+    assert (len(folds), how) == (4, "whole sessions")
+    check_folds(dataset.labels, dataset.sessions, folds, "whole sources")
+    out, error = capsys.readouterr()
+    assert error == (
+        "[WARN] one person; whole sessions held out: says nothing about other people\n"
+    )
+    assert "[INFO] 1 person: anna; person in sources.csv corrects it" in out
+
+
+def test_of_fewer_than_three_sessions_blocks_are_held_out(capsys):
+    for real, fake in ((2, 5), (5, 2)):
+        _, how = split_dataset(make_sessions(real, fake), "video", None, 0)
+        assert how == "blocks of frames"
+        assert "[WARN] one person; blocks of frames" in capsys.readouterr().err
+
+
+def test_persons_are_counted_and_the_first_are_named(capsys):
+    people = {f"p{number:02}x": 2 for number in range(15)}
+    dataset = make_dataset(*make_labels(real=people, fake=people))
+    split_dataset(dataset, "video", None, 0)
+    listed = ", ".join(list(people)[:12])
+    line = f"[INFO] 15 persons: {listed} and 3 more; person in sources.csv corrects it"
+    assert line in capsys.readouterr().out
 
 
 def test_which_quarter_one_fold_holds_out_follows_the_seed():

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import gather_examples
 from pyimagesearch import crops
-from pyimagesearch.crops import Search, read_manifest, read_searches
+from pyimagesearch.crops import Source, SourceList
 from pyimagesearch.faces import crop_face, detect_faces
 from pyimagesearch.files import fingerprint_of
-from pyimagesearch.frames import read_image
+from pyimagesearch.inputs import Frame
+from pyimagesearch.video import read_image
 
 import av
 import cv2
@@ -82,10 +83,10 @@ def test_another_video_of_that_name_adds_and_overwrites_nothing(
     write_video(other, [image[:, ::-1] for image in read_all(carphone)])
     status, _, error, after = gather(other, "--skip", skip)
     assert status == 1
-    assert "holds crops of another carphone_pristine; nothing was overwritten" in error
+    assert "there are crops, or a file, of another carphone_pristine; rename" in error
     assert {crop: crop.read_bytes() for crop in after} == before
-    # Without crops.csv, the pixels are compared.
-    (tmp_path / "out" / "crops.csv").unlink()
+    # Without a list, the pixels are compared.
+    (tmp_path / "out" / "sources.csv").unlink()
     status, _, error, after = gather(other)
     assert status == 1
     assert "carphone_pristine_000016.png is there already and shows something" in error
@@ -116,6 +117,14 @@ def test_an_image_gives_its_most_confident_face(gather, group_photo):
     assert [crop.name for crop in crops] == ["face_detection_input_000001.png"]
 
 
+def test_frames_of_several_faces_are_counted(gather, group_photo, carphone):
+    out = gather(group_photo)[1]
+    advice = "the most confident one was saved: look through the crops, or use --all-f"
+    assert f"1 of 1 frame show several faces; {advice}" in out
+    assert advice not in gather(group_photo, "--all-faces", output="all")[1]
+    assert advice not in gather(carphone, output="one")[1]
+
+
 def test_all_faces_of_an_image_are_saved_on_request(gather, group_photo):
     status, _, _, crops = gather(group_photo, "--all-faces")
     assert status == 0
@@ -130,13 +139,73 @@ def test_all_faces_of_an_image_are_saved_on_request(gather, group_photo):
     assert best[0].read_bytes() == crops[-1].read_bytes()
 
 
-def test_every_crop_is_in_the_manifest_once(gather, carphone, tmp_path):
-    for skip in (16, 8, 8):
-        *_, crops = gather(carphone, "--skip", skip)
-    assert len(crops) == 15
-    assert sorted(read_manifest(tmp_path / "out")) == [crop.name for crop in crops]
-    lines = (tmp_path / "out" / "crops.csv").read_text().splitlines()
-    assert len(lines) == 1 + len(crops)
+def test_folders_below_the_input_are_folders_below_the_output(
+    gather, carphone, group_photo, tmp_path
+):
+    raw, out = tmp_path / "raw", tmp_path / "real"
+    for name in ("anna/near.mp4", "ben/near.mp4", "ben/old/x.mp4"):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).write_bytes(carphone.read_bytes())
+    for saved in (21, 0):
+        status, text, error, crops = gather(raw, output="real")
+        assert (status, error) == (0, "")
+        assert f"saved {saved} faces" in text
+        assert len(crops) == 21
+    assert crops[0] == out / "anna" / "near_000016.png"
+    lists = sorted(path.parent for path in out.rglob("sources.csv"))
+    assert lists == [out / "anna", out / "ben", out / "ben" / "old"]
+    assert [list(SourceList(path).lines) for path in lists] == [["near"]] * 2 + [["x"]]
+    # A folder that is gathered by itself is the same.
+    assert gather(raw / "anna", output="real/anna")[3] == crops[:7]
+
+
+def test_a_folder_named_as_another_class_is_warned_of(gather, carphone, tmp_path):
+    for name in ("anna/real", "anna/print", "Replay", "video"):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        (tmp_path / "raw" / name / "a.mp4").write_bytes(carphone.read_bytes())
+    for output, others in (
+        ("data/real", "Replay, print"),
+        ("data/Fake", "Replay, print, real"),
+        ("data/real/anna", "Replay, print"),
+        ("data/replay", "print, real"),
+    ):
+        _, _, error, crops = gather(tmp_path / "raw", "-s", 60, output=output)
+        warning = f"{others}: named as another class than {tmp_path / output}"
+        assert error == f"[WARN] {warning}\n"
+        assert tmp_path / output / "anna" / "real" / "a_000060.png" in crops
+
+
+def test_two_files_of_one_name_that_cannot_be_told_apart_cost_one_of_them(
+    gather, group_photo, tmp_path
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("IMG_1.JPG", "IMG_1.jpg", "IMG_2.jpg"):
+        (folder / name).write_bytes(group_photo.read_bytes())
+    status, _, error, crops = gather(folder)
+    assert status == 0
+    assert [crop.name for crop in crops] == ["IMG_1_000001.png", "IMG_2_000001.png"]
+    assert "IMG_1.jpg: there are crops, or a file, of another IMG_1; skipped" in error
+
+
+def test_files_that_are_left_out_or_cannot_be_read_end_no_batch(
+    gather, group_photo, tmp_path
+):
+    folder = tmp_path / "in"
+    for name in ("a.jpg", "@eaDir/a.jpg", "lost+found/b.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(group_photo.read_bytes())
+    (folder / "gone.jpg").symlink_to(folder / "missing.jpg")
+    (folder / "elsewhere").symlink_to(group_photo.parent)
+    (folder / "damaged.png").write_bytes(b"damaged")
+    status, out, error, crops = gather(folder)
+    assert status == 0
+    names = {crop.relative_to(tmp_path / "out").as_posix() for crop in crops}
+    photo = f"elsewhere/{group_photo.stem}_000001.png"
+    assert {"a_000001.png", photo} <= names
+    assert "left out hidden and system folders: @eaDir, lost+found" in out
+    assert f"1 path cannot be read: {folder / 'gone.jpg'}" in error
+    assert "damaged.png" in error
 
 
 def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path):
@@ -145,8 +214,8 @@ def test_another_margin_in_the_same_folder_is_refused(gather, carphone, tmp_path
     assert status == 1
     assert "holds crops with margin 0.5, not 0; use that --margin or another" in error
     assert after == before
-    # Crops without a manifest are the tutorial's.
-    (tmp_path / "out" / "crops.csv").unlink()
+    # Crops without a list are the tutorial's.
+    (tmp_path / "out" / "sources.csv").unlink()
     status, _, error, _ = gather(carphone, "--margin", 0.5)
     assert status == 1
     assert "holds crops with margin 0, not 0.5" in error
@@ -166,23 +235,23 @@ def test_frames_without_a_face_are_counted_for_each_source(gather, carphone, tmp
     frames = [*read_all(carphone)[:20], *[np.zeros((144, 176, 3), np.uint8)] * 20]
     write_video(folder / "b.mp4", frames)
     assert gather(folder, "--skip", 10)[0] == 0
-    how = 10, "YuNet", 320, 0.7
-    expected = {
-        name: Search(name.split(".")[0], fingerprint_of(folder / name), *how, *counts)
-        for name, counts in (
+    how = 0, "YuNet", 320, 0.7, 10
+    expected = [
+        Source(name.split(".")[0], "", fingerprint_of(folder / name), *how, *own)
+        for name, own in (
             ("a.mp4", (12, 0)),
             ("b.mp4", (4, 2)),
             ("wall.png", (1, 1)),
         )
-    }
-    assert list(read_searches(tmp_path / "out").values()) == list(expected.values())
-    lines = (tmp_path / "out" / "frames.csv").read_bytes()
+    ]
+    assert list(SourceList(tmp_path / "out").lines.values()) == expected
+    text = (tmp_path / "out" / "sources.csv").read_bytes()
+    assert text.count(b"\n") == 1 + 2 + 2 + 1  # the header; two if there are crops
     assert gather(folder, "--skip", 10)[0] == 0
-    assert (tmp_path / "out" / "frames.csv").read_bytes() == lines
+    assert (tmp_path / "out" / "sources.csv").read_bytes() == text
     assert gather(folder, "--skip", 20, "-c", 0.6)[0] == 0
-    search = read_searches(tmp_path / "out")["a"]
-    assert search[2:] == (20, "YuNet", 320, 0.6, 6, 0)
-    assert len((tmp_path / "out" / "frames.csv").read_text().splitlines()) == 4
+    line = SourceList(tmp_path / "out").lines["a"]
+    assert line[4:] == ("YuNet", 320, 0.6, 20, 6, 0)
 
 
 def test_an_interrupted_search_is_counted_as_far_as_it_came(
@@ -198,17 +267,17 @@ def test_an_interrupted_search_is_counted_as_far_as_it_came(
 
     monkeypatch.setattr(crops.CropFolder, "save", interrupt)
     assert gather(carphone)[0] == 130
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert (search.searched, search.faceless) == (5, 0)
     assert gather(carphone)[0] == 0
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert (search.searched, search.faceless) == (7, 0)
 
 
 def test_a_source_without_any_face_is_counted(gather, tmp_path):
     write_image(tmp_path / "wall.png")
     assert gather(tmp_path / "wall.png")[0] == 1
-    (search,) = read_searches(tmp_path / "out").values()
+    (search,) = SourceList(tmp_path / "out").lines.values()
     assert search[:1] + search[-2:] == ("wall", 1, 1)
 
 
@@ -275,13 +344,16 @@ def test_yunet_cuts_the_crops_unless_res10_is_named(
     gather, carphone, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # the detectors are found from anywhere
+    crops = Counter()
     for options, detector in (([], "YuNet"), (["-d", "res10"], "res10")):
         output = tmp_path / "dataset" / "real"
         arguments = ["-i", carphone, "-o", output, "-s", 30 + len(options), *options]
         assert gather_examples.main([str(a) for a in arguments]) == 0
-        records = list(read_manifest(output).values())
-        assert records[-1].detector == detector
-    assert Counter(record.detector for record in records) == {"YuNet": 4, "res10": 3}
+        (line,) = SourceList(output).lines.values()
+        assert line.detector == detector
+        found = len(list(output.glob("*.png"))) - sum(crops.values())
+        crops[detector] = found
+    assert crops == {"YuNet": 4, "res10": 3}
 
 
 def test_where_opencv_cannot_read_res10_one_line_says_what_to_do(
@@ -363,8 +435,8 @@ def test_a_video_at_an_address_is_gathered_once(gather, web, carphone):
         assert len(crops) == 7
         words = shlex.split(out.splitlines()[-1])  # the other class has it too
         assert words[words.index("--input") + 1] == f"{address}/anna.mp4"
-    manifest = read_manifest(folder / "out")
-    assert {record.fingerprint for record in manifest.values()} == {""}
+    (line,) = SourceList(folder / "out").lines.values()
+    assert line.fingerprint == ""
     status, out, error, _ = gather(
         f"{address.replace('//', '//me:secret@')}/missing.mp4"
     )
@@ -463,3 +535,15 @@ def test_folders_of_persons_are_part_of_a_class(gather, carphone, tmp_path):
         _, out, *_ = gather(carphone, output=output)
         command = shlex.split(out.splitlines()[-1])
         assert command[-2:] == ["--dataset", str(tmp_path / "data")]
+
+
+def test_a_stale_frame_of_a_camera_is_not_searched(face_image):
+    new = Frame(face_image, "door", 1, 0.0)
+
+    class Camera:
+        total, live, read = None, False, 1
+
+        def __iter__(self):
+            yield from [new._replace(stale=0.6), new, new._replace(stale=1.1)]
+
+    assert [f.stale for f in gather_examples.with_progress(Camera())] == [0.0]

@@ -14,6 +14,7 @@ EVERYTHING = Labels(
     ["fake", "mask", "real"],
     margin=0.5,
     learnt=["0123abcd", "89ab4567"],
+    read_at=1796000000.25,
     model_sha256="ab" * 32,
     onnx_sha256="cd" * 32,
 )

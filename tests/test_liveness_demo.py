@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ import liveness_demo
 from pyimagesearch import outputs
 from pyimagesearch.backend import keras
 from pyimagesearch.classifier import Prediction
-from pyimagesearch.faces import DetectorPool, Face
-from pyimagesearch.frames import Frame, read_image
+from pyimagesearch.faces import DetectorPool, Face, detect_in_frames
+from pyimagesearch.inputs import Frame, open_frames
 from pyimagesearch.labels import load_labels, save_labels
-from pyimagesearch.live import open_frames
-from pyimagesearch.outputs import TITLE
+from pyimagesearch.video import read_image
+from pyimagesearch.window import TITLE
 
 import av
 import cv2
@@ -93,16 +94,24 @@ def predict(face, label, score=0.9, probability=0.9, crop=None):
     return Prediction(face, label, score, probability, rows, 1, crop)
 
 
+class FixedDetectors:
+    """Stand for a DetectorPool that finds one face in each image."""
+
+    def detect(self, image):
+        return FACES[:1], 0
+
+
 class FixedClassifier:
     """Stands for a FaceClassifier that gives each face of an image its label."""
-
-    network = None
 
     def __init__(self, *labels):
         self.labels, self.resets, self.seen = labels, 0, []
 
     def reset(self):
         self.resets += 1
+
+    def refresh(self):
+        return ""
 
     def classify(self, image, faces, seconds):
         self.seen.append(seconds)
@@ -115,43 +124,69 @@ class FixedClassifier:
 FACES = [Face(10 * i, 10, 10 * i + 8, 30, 0.9) for i in range(4)]
 
 
+class Shown(list):
+    """A sink that remembers what it is shown, and ends it after so many frames."""
+
+    def __init__(self, most=99):
+        super().__init__()
+        self.most = most
+
+    def __call__(self, frame, predictions):
+        self.append((frame, predictions))
+        return len(self) < self.most
+
+
 def test_only_real_faces_are_recognized(monkeypatch):
     crops = []
     monkeypatch.setattr(
         liveness_demo, "recognize", lambda crop: crops.append(crop.copy()) or "Ada"
     )
-    drawn = []
-    monkeypatch.setattr(
-        liveness_demo, "draw", lambda image, _, name=None: drawn.append(name)
-    )
     classifier = FixedClassifier("real", "fake", "unsure", "real")
-    counts, frame = Counter(), make_frame()
-    liveness_demo.label_frames([(frame, FACES, 0)], classifier, [], None, counts)
-    assert drawn == ["Ada", None, None, "Ada"]
+    shown, counts = Shown(), Counter()
+    liveness_demo.label_frames([(make_frame(), FACES, 0)], classifier, [shown], counts)
+    ((_, predictions),) = shown
+    assert [face.name for face in predictions] == ["Ada", "", "", "Ada"]
     assert [crop.shape for crop in crops] == [(20, 90, 3)] * 2
     assert counts == {"frames": 1, "real": 2, "fake": 1, "unsure": 1}
-
-
-def test_recognize_sees_faces_as_filmed_without_drawings(monkeypatch):
-    """Boxes of neighbors reach into a crop, so nothing may be drawn before."""
-    crops = []
-    monkeypatch.setattr(
-        liveness_demo, "recognize", lambda crop: crops.append(crop.max())
-    )
-    classifier = FixedClassifier("real", "real")
-    detected = [(make_frame(), FACES[:2], 0)]
-    liveness_demo.label_frames(detected, classifier, [], None, Counter())
-    assert crops == [0, 0]
-    assert detected[0][0].image.max() > 0
 
 
 def test_a_new_source_resets_the_classifier():
     frames = [make_frame(1), make_frame(2), make_frame(1, "b"), make_frame(1)]
     classifier = FixedClassifier()
     detected = [(frame, [], 0) for frame in frames]
-    liveness_demo.label_frames(detected, classifier, [], None, Counter())
+    liveness_demo.label_frames(detected, classifier, [], Counter())
     assert classifier.resets == 3
     assert classifier.seen == [frame.time for frame in frames]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_new_network_is_never_used_within_a_file(live):
+    class Refreshing(FixedClassifier):
+        refreshed = 0
+
+        def refresh(self):
+            self.refreshed += 1
+            return f"network {self.refreshed}"
+
+    frames = [make_frame(1), make_frame(2), make_frame(1, "b"), make_frame(2, "b")]
+    detected = [(frame, [], 0) for frame in frames]
+    said = []
+    liveness_demo.label_frames(
+        detected, Refreshing(), [], Counter(), live=live, note=said.append
+    )
+    assert len(said) == (4 if live else 2)
+
+
+def test_stale_frames_are_shown_but_neither_classified_nor_counted():
+    fresh = make_frame()
+    frames = [fresh, fresh._replace(stale=0.5), fresh._replace(stale=9.0)]
+    shown, counts, classifier = Shown(), Counter(), FixedClassifier("real")
+    searched = detect_in_frames(frames, FixedDetectors(), ahead=False)
+    liveness_demo.label_frames(searched, classifier, [shown], counts, live=True)
+    assert [len(predictions) for _, predictions in shown] == [1, 0, 0]
+    assert [frame.stale for frame, _ in shown] == [0.0, 0.5, 9.0]
+    assert counts == {"frames": 1, "real": 1}
+    assert len(classifier.seen) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,6 +220,20 @@ def test_without_a_network_one_line_says_how_to_get_one(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_model_the_exported_one_is_taken(
+    trained, detector_folder, group_photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("liveness.onnx", "le.pickle"):
+        shutil.copy(trained / name, name)
+    options = ["-d", str(detector_folder), "-i", str(group_photo), "--no-display"]
+    assert liveness_demo.main(options) == 0
+    assert liveness_demo.parse_args([]).model == Path("liveness.onnx")
+    assert liveness_demo.parse_args(["-m", "a.model"]).model == Path("a.model")
+    shutil.copy(trained / "liveness.model", "liveness.model")
+    assert liveness_demo.parse_args([]).model == Path("liveness.model")
+
+
 @pytest.mark.parametrize("files", [[], ["-m", "new.model", "-l", "new.pickle"]])
 @pytest.mark.parametrize("options", [["--no-display"], []])
 def test_collecting_without_a_window_is_refused_with_the_command_that_needs_none(
@@ -207,7 +256,10 @@ def test_collecting_without_a_window_is_refused_with_the_command_that_needs_none
     [
         (["-l", "new.pickle"], "no labels new.pickle"),
         (["-m", "new.model"], "no model new.model"),
-        (["-m", "new.model", "-l", "new.pickle", "--log", "a.csv"], "nothing to log"),
+        (
+            ["-m", "new.model", "-l", "new.pickle", "--log", "a.csv"],
+            "nothing to log",
+        ),
     ],
 )
 def test_one_file_of_a_network_or_a_log_without_one_is_an_error(
@@ -256,44 +308,6 @@ def test_from_nothing_to_a_network_in_one_window(
     words = shlex.split(rest.splitlines()[-1])
     assert words[:2] == ["[INFO]", "next:"]
     assert sorted(words[-4:]) == sorted(command)
-
-
-@pytest.mark.parametrize("is_refused", [True, False])
-def test_a_refused_network_does_not_count_as_the_one_in_use(is_refused, tmp_path):
-    network = object()
-    compared = []
-
-    class Reloader:
-        model = tmp_path / "liveness.model"
-
-        def refresh(self, classifier):
-            classifier.network = network if is_refused else object()
-            return "a new network"
-
-    class Classifier:
-        def __init__(self):
-            self.network = network
-
-        def reset(self):
-            pass
-
-        def classify(self, *_):
-            return []
-
-    class Collector:
-        note = see = staticmethod(lambda *_: None)
-        compare_with = staticmethod(compared.append)
-
-    liveness_demo.label_frames(
-        [(make_frame(), [], 0)],
-        Classifier(),
-        [],
-        None,
-        Counter(),
-        Collector(),
-        Reloader(),
-    )
-    assert compared == ([] if is_refused else [Reloader.model])
 
 
 def test_a_video_without_faces_is_no_error(demo, tmp_path):
@@ -396,6 +410,10 @@ def screen():
         yield screen
 
 
+def read_image_of(camera):
+    return cv2.imdecode(np.frombuffer(camera.jpeg, np.uint8), cv2.IMREAD_COLOR)
+
+
 def wait_for_label(screen, process):
     screen.find(TITLE)
     while not any(
@@ -420,17 +438,53 @@ def test_the_window_shows_the_labels_and_q_ends_it(
         assert "1 frame in" in out.read()
 
 
-def test_the_loop_ends_when_an_output_returns_false():
-    def count(*answers):
-        answers, counts = iter(answers), Counter()
-        detected = [(make_frame(), [], 0)] * 3
-        outputs = [lambda frame: next(answers)]
-        classifier = FixedClassifier()
-        liveness_demo.label_frames(detected, classifier, outputs, None, counts)
-        return counts["frames"]
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("options", [[], ["--reconnect"]])
+def test_a_stream_that_stops_is_shown_grey_and_q_ends_it(
+    options, screen, camera_server, trained, detector_folder, start_demo
+):
+    image = cv2.resize(read_image_of(camera_server), (640, 480))
+    camera_server.show(image)
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", camera_server.url, *options]
+    process = start_demo(*arguments)
+    wait_for_label(screen, process)
+    camera_server.stalled.set()
+    while np.ptp(screen.screenshot()[:400, :600], axis=2).max() > 0:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)  # the process needs the cores
+    screen.act(TITLE, "q")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert re.search(r"[1-9]\d* frames in", out)
 
-    assert count(True, True, True) == 3
-    assert count(True, False) == 2
+
+@pytest.mark.timeout(300)
+def test_a_stream_that_never_comes_is_waited_for_until_q(
+    screen, camera_server, trained, detector_folder, start_demo
+):
+    camera_server.stalled.set()
+    arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
+    arguments += ["-d", detector_folder, "-i", camera_server.url, "--reconnect"]
+    process = start_demo(*arguments)
+    screen.find(TITLE)
+    while not screen.screenshot()[450:520, :600].any():  # what it waits for
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    screen.act(TITLE, "q")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "0 frames in" in out
+
+
+def test_the_loop_ends_when_a_sink_returns_false():
+    for most in (2, 99):
+        first, second = Shown(most), Shown()
+        detected = [(make_frame(), [], 0)] * 3
+        classifier, sinks = FixedClassifier(), [first, second]
+        ended = liveness_demo.label_frames(detected, classifier, sinks, Counter())
+        assert ended == (most == 2)
+        assert len(first) == len(second) == (2 if ended else 3)
 
 
 def test_the_output_of_a_folder_is_a_folder(demo, carphone, group_photo, tmp_path):

@@ -1,5 +1,5 @@
 from pyimagesearch.faces import detect_faces
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 from videos import make_sample
 
 import numpy as np

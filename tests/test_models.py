@@ -1,3 +1,4 @@
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -213,3 +214,10 @@ def test_a_network_and_labels_of_other_classes_are_refused(
     save_labels(three, tmp_path / "three")
     with pytest.raises(UserError, match=r"has 2 classes, but .*three names 3"):
         load_classifier(path, tmp_path / "three")
+
+
+def test_without_tensorflow_a_keras_model_is_one_line(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyimagesearch.livenessnet", None)
+    path = trained / "liveness.model"
+    with pytest.raises(UserError, match=f"{path} needs TensorFlow, which is not inst"):
+        load_network(path)

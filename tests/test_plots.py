@@ -3,7 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pyimagesearch.metrics import Measurement, Rate, evaluate, measure
+from pyimagesearch.measurement import Measurement, measure
+from pyimagesearch.metrics import Rate, evaluate
 from pyimagesearch.plots import (
     ATTACK_COLORS,
     WRONG_COLOR,
@@ -53,10 +54,12 @@ def make_report(dataset, scores):
     ("labels", "history", "height"),
     [
         (["real", "fake"] * 20, HISTORY, 900),  # four panels
-        (["real", "fake"], None, 900),  # three
+        (["real", "fake"] * 10, None, 450),  # scores and DET
+        (["real", "fake"] * 20, None, 900),  # and sizes
+        (["real", "fake"], None, 450),
         (["real"] * 3, None, 450),
-        (["print", "replay", "real"] * 8, None, 900),
-        (["fake"] * 3, HISTORY, 900),
+        (["print", "replay", "real"] * 8, HISTORY, 450),  # too few for more
+        (["fake"] * 20, HISTORY, 900),
     ],
 )
 def test_a_picture_of_everything_there_is(labels, history, height, tmp_path):
@@ -142,7 +145,7 @@ def test_the_hardest_presentations_come_first_with_the_hardest_frame_of_each_par
     dataset = labels_and_sources(dataset, labels, sources)
     scores = np.array([0.9, 0.8, 0.1, 0.7, 0.6, 0.9, 0.2, 0.7, 0.8, 0.95])
     axes = Figure().subplots()
-    plot_hardest(axes, scores, dataset)
+    plot_hardest(axes, scores, dataset, make_report(dataset, scores).evaluation)
     texts = [text.get_text() for text in axes.texts]
     assert texts[0] == "fake  b  0.567  WRONG"
     assert texts[1:4] == ["0.200", "0.700", "0.800"]
@@ -161,7 +164,8 @@ def test_of_many_presentations_eight_are_shown_with_three_frames_each(tmp_path):
     sources = [f"s{number // 12}" for number in range(108)]
     dataset = labels_and_sources(dataset, labels, sources)
     axes = Figure().subplots()
-    plot_hardest(axes, np.linspace(0, 1, 108), dataset)
+    scores = np.linspace(0, 1, 108)
+    plot_hardest(axes, scores, dataset, make_report(dataset, scores).evaluation)
     assert len(axes.images) == 24
     assert len(axes.texts) == 24 + 8
 
@@ -171,7 +175,7 @@ def test_a_crop_that_was_deleted_meanwhile_is_left_out_of_the_sheet(tmp_path):
     dataset.paths[1].unlink()
     scores = np.array([0.9, 0.3, 0.1])
     axes = Figure().subplots()
-    plot_hardest(axes, scores, dataset)
+    plot_hardest(axes, scores, dataset, make_report(dataset, scores).evaluation)
     assert len(axes.images) == 2
     report = make_report(dataset, scores)
     plot_report(tmp_path / "plot.png", [HISTORY], scores, dataset, report)
@@ -185,8 +189,8 @@ def test_a_source_whose_name_is_no_utf_8_is_on_the_sheet(tmp_path):
     dataset = labels_and_sources(dataset, ["real", "fake"], sources)
     scores = np.array([0.9, 0.1])
     axes = Figure().subplots()
-    plot_hardest(axes, scores, dataset)
-    assert "caf\\udce9" in axes.texts[0].get_text()
+    plot_hardest(axes, scores, dataset, make_report(dataset, scores).evaluation)
+    assert any("caf\\udce9" in text.get_text() for text in axes.texts)
     plot_report(
         tmp_path / "plot.png", [], scores, dataset, make_report(dataset, scores)
     )
@@ -199,7 +203,7 @@ def test_the_det_curve_has_the_rates_at_every_threshold_and_the_interval_of_ours
     sources = np.array([f"s{number}" for number in range(85)])  # photographs
     evaluation = evaluate(scores, labels, sources, 0.5)
     axes = Figure().subplots()
-    plot_det(axes, evaluation)
+    plot_det(axes, scores, labels, evaluation.presentations)
     for kind, color in zip(["print", "replay"], ATTACK_COLORS, strict=False):
         (curve,) = [line for line in axes.lines if line.get_color() == color]
         assert curve.get_label() == kind
@@ -229,13 +233,42 @@ def test_bars_of_face_sizes_need_20_crops():
     plot_sizes(axes, {"16-48": {"real": many, "fake": few}, "48-96": {"fake": many}})
     heights = [bar.get_height() for bar in axes.patches if bar.get_height()]
     assert heights == [10, 10]
-    assert [text.get_text().strip() for text in axes.texts] == ["30", "1 of 8", "30"]
+    assert [text.get_text().strip() for text in axes.texts] == ["30", "30"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["16-48", "48-96"]
 
 
 def test_scores_are_drawn_for_each_class():
     axes = Figure().subplots()
     labels = np.array(["real", "print", "print"])
-    plot_scores(axes, np.array([0.9, 0.1, 0.2]), labels)
+    plot_scores(axes, np.array([0.9, 0.1, 0.2]), labels, False)
+    assert "a DET curve takes 10 trials of each class" in axes.get_xlabel()
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert {"real (1)", "print (2)", "threshold"} == set(legend)
+
+
+def test_captions_of_the_hardest_presentations_do_not_overlap(tmp_path):
+    labels = ["real", "a-mask-of-silicone-and-hair"] * 8
+    dataset = make_dataset(tmp_path, labels)
+    sources = [f"{'W' * 60}/{number}" for number in range(16)]
+    dataset = labels_and_sources(dataset, labels, sources)
+    scores = np.array([0.1, 0.9] * 8)
+    figure = Figure((12, 3.3), layout="constrained")
+    axes = figure.subplots()
+    plot_hardest(axes, scores, dataset, make_report(dataset, scores).evaluation)
+    figure.draw_without_rendering()
+    captions = [text for text in axes.texts if text.get_text().endswith("WRONG")]
+    assert len(captions) == 8
+    boxes = [text.get_window_extent() for text in captions]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number])
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+
+
+def test_counts_of_scores_have_ticks_that_can_be_read():
+    figure = Figure()
+    axes = figure.subplots()
+    labels = np.repeat(["real", "fake"], [8, 300])
+    plot_scores(axes, np.repeat([0.9, 0.1], [8, 300]), labels, True)
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in axes.get_yticklabels()]
+    assert {"0", "1", "10", "100", "200"} <= set(texts)

@@ -125,7 +125,7 @@ def test_names_that_stdout_cannot_show_end_no_command(
     assert (tmp_path / "dataset" / "real" / name).exists()
     assert name.encode("cp1252", "backslashreplace").decode() in out
     label = "подделка".encode("cp1252", "backslashreplace").decode()
-    assert f"\nAPCER  {label} " in run("train", "--epochs", 1, "--folds", 1)
+    assert f" images of {label}, 1 source" in run("train", "--epochs", 1, "--folds", 1)
     options = ["--no-display", "--threshold", 1, *detector]
     assert label in run("liveness_demo", "-i", video, *options)
 

@@ -1,7 +1,6 @@
 from pyimagesearch import simulate
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import shrink
-from pyimagesearch.frames import read_image
 from pyimagesearch.simulate import (
     SURFACES,
     add_recaptures,
@@ -10,6 +9,7 @@ from pyimagesearch.simulate import (
     recapture,
     surfaces_of,
 )
+from pyimagesearch.video import read_image
 
 import cv2
 import numpy as np

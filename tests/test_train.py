@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import gather_examples
@@ -15,7 +16,7 @@ import train
 from pyimagesearch import calibration, models, training
 from pyimagesearch.backend import keras
 from pyimagesearch.calibration import log_odds, shift_odds, shift_score
-from pyimagesearch.dataset import load_dataset
+from pyimagesearch.dataset import digest_learnt, load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.files import sha256_of
 from pyimagesearch.folds import Fold
@@ -108,7 +109,8 @@ def test_live_is_real_and_trained_as_such(dataset, run, tmp_path):
     (folder / "real").rename(folder / "Live")
     status, out, _ = run(folder, *QUICK)
     assert status == 0
-    assert "\nBPCER  real " in out
+    assert " crops of 2 sources: " in out
+    assert " real views and " in out
     assert load_labels(tmp_path / "le.pickle").classes == ["fake", "real"]
 
 
@@ -242,15 +244,16 @@ def films(dataset, tmp_path_factory):
 
 
 def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path):
-    report = tmp_path / "reports" / "report.json"
+    report, start = tmp_path / "reports" / "report.json", time.time()
     status, out, _ = run(dataset, "--epochs", 2, "--folds", 1, "--report", report)
     assert status == 0
     assert "60 images of fake, 1 source" in out
     assert "60 images of real, 1 source" in out
-    assert re.search(r"^APCER  fake +\d+ of 15 \(up to", out, re.MULTILINE)
+    assert re.search(r"^30 crops of 2 sources: \d+ of 15 real views and ", out, re.M)
     labels = load_labels(tmp_path / "le.pickle")
     assert labels.classes == ["fake", "real"]
     assert labels.margin == 0
+    assert start <= labels.read_at <= (tmp_path / "liveness.model").stat().st_mtime
     encoder = pickle.loads((tmp_path / "le.pickle").read_bytes())
     assert list(encoder.transform(["fake", "real"])) == [0, 1]
     assert load_network(tmp_path / "liveness.model").classes == 2
@@ -277,12 +280,13 @@ def test_of_eight_crops_of_each_class_is_said_what_can_be_known(dataset, run, tm
     folder, report = copy_crops(dataset, tmp_path / "data"), tmp_path / "r.json"
     status, out, _ = run(folder, "--report", report)
     assert status == 0
-    for label in ("real", "fake"):
-        assert re.search(rf"^[AB]PCER  {label} +0 of 8 \(up to 32.4%\)$", out, re.M)
-    assert "too few crops of real and fake for rates and thresholds: gather at" in out
-    for word in ("EER", "--threshold"):
-        assert word not in out
-    figures = json.loads(report.read_text())
+    figures, lines = json.loads(report.read_text()), out.splitlines()
+    assert figures["summary"] == (
+        "16 crops of 2 sources: 0 of 8 real views and 0 of 8 fakes wrong; says nothing "
+        "about other people or places."
+    )
+    assert len(lines[lines.index(figures["summary"]) :]) <= 6
+    assert "APCER" not in out
     assert figures["classification_report"]["accuracy"] == 1
     frames = figures["evaluation"]["frames"]
     assert frames["eer"] == 0
@@ -553,7 +557,7 @@ def test_ctrl_c_later_keeps_the_network_and_its_figures(
     assert status == 130
     assert "[INFO] interrupted" in error
     assert "interrupted in epoch 3; keeping the network as it is" in out
-    assert "of 10 (up to" in out
+    assert " of 10 real views and " in out
     assert bar.count == [75]
     assert yesterdays() == []
     assert load_network(tmp_path / "liveness.model").classes == 2
@@ -615,6 +619,27 @@ def test_the_same_seed_gives_the_same_network_and_figures_on_any_number_of_cores
     first = outcome(1)
     assert outcome(2) == first
     assert outcome(1, seed=2)[0] != first[0]
+
+
+def test_a_network_that_has_learnt_other_crops_only_is_not_replaced_unawares(
+    films, tmp_path, capsys
+):
+    model, le = tmp_path / "liveness.model", tmp_path / "le.pickle"
+    dataset = load_dataset(films)
+    own = digest_learnt(dataset, np.arange(1))
+    others = ["0" * 12, "1" * 12, f"{'2' * 16}.mp4"]  # two crops and their file
+
+    def warned(learnt):
+        save_labels(Labels(["fake", "real"], learnt=learnt), le)
+        train.warn_of_loss(dataset, model, le)
+        return capsys.readouterr().err
+
+    assert warned(others) == ""  # there is no model
+    model.touch()
+    assert warned(None) == ""
+    assert warned(others + own) == ""
+    crops = "it has learnt 2 crops, of which none is in this dataset"
+    assert warned(others) == f"[WARN] {model} will be replaced: {crops}\n"
 
 
 class NoBar:
@@ -866,7 +891,7 @@ class TestEvaluate:
         assert self.evaluate(trained, dataset, *options) == 0
         assert before == {p: p.read_bytes() for p in trained.iterdir()}
         out = capsys.readouterr().out
-        assert "presentations, threshold 0.5" in out
+        assert "crops, threshold 0.5" in out
         assert cv2.imread(str(tmp_path / "plot.png")).shape[1] == 1200
         report = json.loads((tmp_path / "r.json").read_text())
         assert [(file["source"], file["crops"]) for file in report["files"]] == [
@@ -888,12 +913,13 @@ class TestEvaluate:
         assert reports[0] == reports[1]
         assert reports[2] == reports[3]
         report = json.loads(reports[0])
-        (note,) = report["notes"]
+        (text,) = report["warnings"]
         assert (
-            "was trained on 2 sources of it; the figures say nothing about new" in note
+            "was trained on 2 sources of it; the figures say nothing about new" in text
         )
-        assert reports[2].index(note) < reports[2].index("<table>")
-        assert next(iter(report)) == "notes"
+        assert f"<p class=warning>{text}" in reports[2]
+        assert next(iter(report)) == "summary"
+        assert report["summary"] in reports[2]
         assert report["command"].startswith("python train.py --evaluate -d ")
         assert report["model_sha256"] == sha256_of(trained / "liveness.model")
         for file in report["files"]:
@@ -957,6 +983,30 @@ class TestEvaluate:
             train.main(["--report", name])
         assert "the name must end in .html or .json" in capsys.readouterr().err
 
+    def test_a_page_and_json_are_written_by_one_run(self, trained, dataset, tmp_path):
+        page, figures = tmp_path / "r.html", tmp_path / "r.json"
+        options = ["-p", tmp_path / "p.png", "--report", page, "--report", figures]
+        assert self.evaluate(trained, dataset, *options) == 0
+        assert page.read_text().startswith("<!doctype html>")
+        scores = json.loads(figures.read_text())["scores"]
+        crops = {path.as_posix() for path in dataset.rglob("*.png")}
+        assert {row["file"] for row in scores} == crops
+
+    @pytest.mark.parametrize("is_turned", [False, True])
+    def test_where_a_fifth_is_wrong_collecting_comes_next(
+        self, is_turned, trained, dataset, tmp_path, capsys
+    ):
+        data = dataset
+        if is_turned:
+            data = copy_crops(dataset, tmp_path / "data")
+            (data / "real").rename(data / "print")
+            (data / "fake").rename(data / "real")
+        options = ["-p", tmp_path / "p.png"]
+        assert self.evaluate(trained, data, *options) == 0
+        *_, last = capsys.readouterr().out.splitlines()
+        assert last.startswith("[INFO] next: ")
+        assert last.endswith("--collect dataset") is is_turned
+
     def test_other_instruments_and_a_single_class(
         self, trained, dataset, tmp_path, capsys
     ):
@@ -967,9 +1017,7 @@ class TestEvaluate:
                 (folder / crop.name).write_bytes(crop.read_bytes())
         assert self.evaluate(trained, tmp_path / "more", "-p", tmp_path / "p.png") == 0
         out = capsys.readouterr().out
-        assert "too few crops of print and replay for" in out
-        names = re.findall(r"^APCER  (\w+).* of 8 \(up to", out, re.MULTILINE)
-        assert set(names) == {"print", "replay"}
+        assert "\n16 crops of one session: 0 of 16 fakes wrong; " in out
 
     def test_a_network_without_real_has_no_figures_for_attacks(
         self, trained, dataset, tmp_path, capsys

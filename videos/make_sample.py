@@ -17,10 +17,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pyimagesearch.console import exit_status, info
-from pyimagesearch.encoder import video_file
 from pyimagesearch.fetch import fetch
-from pyimagesearch.frames import Frame
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
+from pyimagesearch.video import video_file
 
 import cv2
 import numpy as np
@@ -114,8 +113,8 @@ def write_video(path: Path, sequence: Path) -> None:
     """Write the video that VIDEOS makes of the sequence under this name."""
     frames = (frame.image for frame in open_frames(str(sequence)))
     with video_file(path) as write:
-        for number, image in enumerate(VIDEOS[path.name](frames), start=1):
-            write(Frame(image, path.stem, number, (number - 1) / FPS))
+        for number, image in enumerate(VIDEOS[path.name](frames)):
+            write(image, number / FPS)
 
 
 def main() -> int:

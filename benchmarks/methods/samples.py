@@ -9,9 +9,9 @@ from benchmarks import footage
 from pyimagesearch.console import UserError
 from pyimagesearch.dataset import load_dataset
 from pyimagesearch.fetch import YUNET_PACKAGE, fetch
-from pyimagesearch.frames import Frame, read_image
-from pyimagesearch.live import open_frames
-from pyimagesearch.names import as_label, persons_of
+from pyimagesearch.inputs import Frame, open_frames
+from pyimagesearch.names import as_label, person_of
+from pyimagesearch.video import read_image
 from videos import make_sample
 
 import cv2
@@ -37,15 +37,14 @@ class Samples(NamedTuple):
     items: list
     labels: np.ndarray  # (n,) of str: real, or the name of the attack
     sources: np.ndarray  # (n,) of str: the video that each comes from
-    persons: np.ndarray  # (n,) of str, see `names.persons_of`
+    persons: np.ndarray  # (n,) of str, see `dataset.tell_persons`
 
 
 def load_crops(folder: Path) -> Samples:
     """Load the crops of a dataset at native size."""
     dataset = load_dataset(folder)
     crops = [read_image(path) for path in dataset.paths]
-    names = dataset.labels, dataset.sources
-    return Samples(crops, *names, persons_of(*names, dataset.frames))
+    return Samples(crops, dataset.labels, dataset.sources, dataset.persons)
 
 
 def load_clips(folder: Path, seconds: float) -> Samples:
@@ -69,8 +68,9 @@ def load_clips(folder: Path, seconds: float) -> Samples:
             clips += own
             labels += [as_label(path.name)] * len(own)
             sources += [source] * len(own)
-    names = np.array(labels), np.array(sources)
-    return Samples(clips, *names, persons_of(*names, np.zeros(len(clips), int)))
+    pairs = zip(sources, labels, strict=True)
+    persons = np.array([person_of(*pair, is_photo=False) for pair in pairs])
+    return Samples(clips, np.array(labels), np.array(sources), persons)
 
 
 def load_yunet() -> cv2.FaceDetectorYN:

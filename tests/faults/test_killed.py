@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -11,9 +12,10 @@ import zipfile
 from contextlib import suppress
 
 from pyimagesearch.console import UserError
-from pyimagesearch.frames import read_image
+from pyimagesearch.crops import SourceList
 from pyimagesearch.labels import load_labels
 from pyimagesearch.models import load_classifier
+from pyimagesearch.video import read_image
 
 import cv2
 import pytest
@@ -43,6 +45,7 @@ def test_gathering_killed_at_any_moment_loses_and_tears_nothing(
         for crop in (tmp_path / "killed").glob("*.png"):
             assert crop.read_bytes() == whole[crop.name]
             assert read_image(crop) is not None
+            assert crop.stem[:-7] in SourceList(crop.parent).lines
         if rng.random() < 0.5:  # so that there is something to write again
             for crop in (tmp_path / "killed").glob("*.png"):
                 if rng.random() < 0.5:
@@ -50,10 +53,10 @@ def test_gathering_killed_at_any_moment_loses_and_tears_nothing(
     assert run("gather_examples.py", *arguments, tmp_path / "killed").returncode == 0
     again = {p.name: p.read_bytes() for p in (tmp_path / "killed").glob("*.png")}
     assert again == whole
-    with (tmp_path / "killed" / "crops.csv").open(newline="") as file:
+    with (tmp_path / "killed" / "sources.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["file"] for row in rows) == sorted(whole)
     assert {row["margin"] for row in rows} == {"0"}
+    assert rows[-1]["searched"] == "60"
 
 
 @pytest.mark.timeout(600)
@@ -227,8 +230,36 @@ def test_several_gathers_into_one_folder_lose_nothing(
     assert [process.wait() for process in processes] == [0] * 4
     names = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert len(names) == 45
-    with (tmp_path / "out" / "crops.csv").open(newline="") as file:
-        assert {row["file"] for row in csv.DictReader(file)} == names
+    lines = SourceList(tmp_path / "out").lines
+    counts = {name: line.searched for name, line in lines.items()}
+    assert counts == {"carphone_pristine": 15, "real": 15, "fake": 15}
+
+
+def test_two_gathers_of_other_files_of_one_name_mix_nothing(
+    carphone, videos, detector_folder, tmp_path
+):
+    inputs = [tmp_path / f"{number}" / "a.mp4" for number in (1, 2)]
+    for path, video in zip(inputs, (carphone, videos / "real.mp4"), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(video.read_bytes())
+    processes = [
+        subprocess.Popen(
+            command(
+                *("gather_examples.py", "-i", path, "-o", tmp_path / "out"),
+                *("-d", detector_folder, "-s", 8),
+            ),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for path in inputs
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 1]
+    (error,) = filter(None, errors)
+    assert re.search("another program|is there already|crops, or a file, of", error)
+    shapes = {read_image(p).shape[0] < 100 for p in (tmp_path / "out").glob("*.png")}
+    assert len(shapes) == 1  # of the small video, or of the large one
 
 
 def test_signals_leave_no_process_behind(trained, videos, detector_folder, tmp_path):

@@ -3,7 +3,7 @@
 import os
 from itertools import count
 
-from pyimagesearch.live import open_frames
+from pyimagesearch.inputs import open_frames
 
 import cv2
 import numpy as np

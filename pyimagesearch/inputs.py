@@ -1,0 +1,222 @@
+"""Any input as frames: files, folders, cameras, streams, recordings at an address."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pyimagesearch.camera import FIRST_PICTURE_SECONDS, Camera, read_device, read_stream
+from pyimagesearch.console import UserError, count_of, warn
+from pyimagesearch.files import find_files
+from pyimagesearch.names import name_files
+from pyimagesearch.threads import map_ahead, read_ahead, start
+from pyimagesearch.video import (
+    HEIF_ADVICE,
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Video,
+    is_address,
+    read_image,
+    to_image,
+)
+
+import numpy as np
+
+SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp"}
+
+
+class Frame(NamedTuple):
+    """A picture to search for faces."""
+
+    image: np.ndarray  # (M, N, 3) uint8 BGR, native size, upright
+    source: str  # name of its video, image, camera or stream
+    number: int  # position in its source, counted from 1
+    time: float  # seconds since its source began
+    still: bool = False  # whether it is an image rather than part of a video
+    stale: float = 0.0  # seconds since it was new; a camera gives no newer one
+
+
+class FileFrames:
+    """Every image, and every `skip`-th frame of every video, of some files.
+
+    A video of fewer frames gives its middle one. `files` are paths or an address, by
+    source name. `opening` gives what `open_file` returns; it is None for a folder.
+    `read` counts frames passed, skipped ones included.
+    """
+
+    live = False
+
+    def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
+        self.files, self._skip, self._opening = files, skip, opening
+        self.read = 0
+
+    def rename(self, files: dict[str, str]) -> None:
+        """Name the sources anew, before any frame is read."""
+        self.files = files
+
+    @property
+    def kind(self) -> str:
+        """Wait until the file is open; return "image", "video" or "folder"."""
+        if not self._opening:
+            return "folder"
+        is_image = getattr(self._opening.result(), "is_image", True)
+        return "image" if is_image else "video"
+
+    @property
+    def total(self) -> int | None:
+        """What `read` will be, if known; for progress bars, as headers can be wrong."""
+        if self._opening:
+            return getattr(self._opening.result(), "length", 1)
+        suffixes = {Path(name).suffix.lower() for name in self.files.values()}
+        return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        return read_ahead(self._decode())
+
+    def _decode(self) -> Iterator[Frame]:
+        contents = map_ahead(read_image, map(Path, self.files.values()))
+        if self._opening:
+            contents = (opening.result() for opening in [self._opening])
+        files = self.files.items()
+        with closing(contents):
+            for (source, name), content in zip(files, contents, strict=True):
+                if isinstance(content, np.ndarray):
+                    self.read += 1
+                    yield Frame(content, source, 1, 0.0, still=True)
+                    continue
+                try:
+                    yield from self._decode_video(source, content or Video(name))
+                except UserError as error:
+                    if self._opening:
+                        raise
+                    warn(f"{error}; skipped")
+
+    def _decode_video(self, source: str, video: Video) -> Iterator[Frame]:
+        number, skip, still = 0, self._skip, video.is_image
+        with closing(video):
+            for number, (frame, seconds) in enumerate(video.frames(), start=1):
+                self.read += 1
+                if still or number % skip == 0:
+                    yield Frame(to_image(frame), source, number, seconds, still)
+        is_once = not is_address(video.name) and Path(video.name).is_fifo()
+        if number < skip and not still and not is_once:
+            middle = (number + 1) // 2
+            with closing(Video(video.name, video.shown)) as again:
+                for frame, seconds in islice(again.frames(), middle - 1, middle):
+                    yield Frame(to_image(frame), source, middle, seconds)
+
+    def close(self) -> None:
+        """Close the file, also if no frame of it was read, or once it is open."""
+
+        def close_video(opening: Future) -> None:
+            if not opening.exception() and isinstance(opening.result(), Video):
+                opening.result().close()
+
+        if self._opening:
+            self._opening.add_done_callback(close_video)
+
+
+class LiveFrames:
+    """The latest frame of a camera or stream; its attributes are those of FileFrames.
+
+    Without a newer one, the last frame comes again after half a second, and is stale.
+    """
+
+    live, total, kind = True, None, "video"
+
+    def __init__(self, camera: Camera, skip: int):
+        self._camera, self._skip = camera, skip
+        self.name, self.close = camera.name, camera.close
+        # The time keeps the crops of two sessions apart.
+        self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+    @property
+    def read(self) -> int:
+        """How many pictures were taken, skipped ones included."""
+        return self._camera.read
+
+    def __iter__(self) -> Iterator[Frame]:
+        for image, number, seconds, stale in self._camera.pictures(self._skip):
+            yield Frame(image, self._source, number, seconds, stale=stale)
+
+
+Frames = FileFrames | LiveFrames
+
+
+def open_frames(source: str, skip: int = 1, patient: bool = False) -> Frames:
+    """Open a camera, a stream or files; frames are read as the result is iterated.
+
+    `source` is a camera index ("0") or device, an address with one of SCHEMES, a video,
+    an image, or a folder of them at any depth. Every `skip`-th frame is yielded, and
+    every image. If `patient`, a camera or stream that died is reopened for ever. What
+    cannot be read is a UserError; of a file, it comes with `kind` or the first frame.
+    """
+    path = Path(source)
+    if is_address(source):
+        return _open_address(source, skip, patient)
+    if not source:
+        raise UserError("--input is empty; name a file, folder, camera or address")
+    is_index = re.fullmatch(r"\d{1,3}", source) and not path.exists()
+    if is_index or path.is_char_device():
+        connect = partial(read_device, int(source) if is_index else source)
+        name = f"camera{source}" if is_index else path.name
+        return LiveFrames(Camera(name, connect(), connect, patient), skip)
+    if path.is_dir():
+        known, found = IMAGE_SUFFIXES | VIDEO_SUFFIXES, find_files(path, says=True)
+        files = [file for file in found if file.suffix.lower() in known]
+        warn_of_others(path, [*(set(found) - set(files))])
+        if not files:
+            raise UserError(f"{path}: no images or videos in this folder")
+        return FileFrames(name_files(files, path), skip, None)
+    if not path.exists():
+        what = "no such file, folder or camera; for a camera on the network: http://..."
+        raise UserError(f"{path}: {what}")
+    return FileFrames(name_files([path], path), skip, start(open_file, source))
+
+
+def open_file(name: str) -> np.ndarray | Video:
+    """Open a file as an image or else as a Video."""
+    image = read_image(Path(name)) if Path(name).is_file() else None
+    return Video(name) if image is None else image
+
+
+def _open_address(address: str, skip: int, patient: bool) -> Frames:
+    scheme, _, rest = address.partition("://")
+    scheme, shown, begun = scheme.lower(), hide_password(address), time.monotonic()
+    if scheme not in SCHEMES or rest[:1] in ("", "/"):
+        schemes = ", ".join(sorted(SCHEMES))
+        raise UserError(f"{shown}: an address is one of {schemes}, then :// and a host")
+    host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
+    name = re.sub(r"[^\w.-]+", "-", host_and_path or shown).strip("-")
+    address = f"{scheme}://{rest}"
+    connect = partial(Video, address, shown)
+    opening = start(connect)
+    wait([opening], FIRST_PICTURE_SECONDS)
+    if opening.done() and not opening.exception() and opening.result().has_end:
+        return FileFrames({name: address}, skip, opening)
+    seconds = begun + FIRST_PICTURE_SECONDS - time.monotonic()
+    first = read_stream(opening.result, patient)
+    reconnect = partial(read_stream, connect, patient)
+    return LiveFrames(Camera(name, first, reconnect, patient, seconds), skip)
+
+
+def hide_password(address: str) -> str:
+    """Reduce an address to scheme, host and path; to its scheme if unclear."""
+    # Passwords may contain / # ? @ where they should not.
+    hidden = r"(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*"
+    return re.sub(hidden, "", address, flags=re.DOTALL)
+
+
+def warn_of_others(folder: Path, others: list[Path]) -> None:
+    """Warn of the files of a folder that are ignored, if there are any."""
+    kinds = Counter(path.suffix.lower() or path.name for path in others)
+    listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
+    advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
+    if others:
+        warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}{advice}")

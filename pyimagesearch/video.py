@@ -1,0 +1,262 @@
+"""Read images and videos, and write videos that play everywhere.
+
+OpenCV reads images, from memory, as it crashes on file names that are not UTF-8. PyAV
+reads videos and streams: unlike OpenCV it decodes interlaced ones, and goes on after
+damage. It is imported late, as cameras and photographs do not need it.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+
+from pyimagesearch.console import UserError, count_of, warn
+from pyimagesearch.files import temporary_beside
+
+import cv2
+import numpy as np
+
+# Formats that opencv-python reads on every platform.
+IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+IMAGE_SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+HEIF_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"}
+HEIF_BRANDS |= {"avif", "avis"}
+HEIF_ADVICE = (
+    "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
+    "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
+)
+# What an address may make FFmpeg open besides it, such as a playlist: no files.
+PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data,udp,rtp,srtp,rtmp"
+PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
+READ_SECONDS = 10.0  # for an address to answer, and to go on
+DEFAULT_FPS = 25.0  # where a video gives no plausible rate
+# A time stamp further from the one before is wrong, or another recording begins.
+MAX_SECONDS_BACK, MAX_SECONDS_AHEAD = 1.0, 3600.0
+MAX_FAILURES = 100  # to read on behind damage, one after the other
+
+OUTPUT_SUFFIXES = ".mkv", ".mov", ".mp4"
+# Browsers, phones and editors play this. "ultrafast" keeps pace; its files are larger.
+CODEC, PIXELS, OPTIONS = "libx264", "yuv420p", {"preset": "ultrafast"}
+UNIT = Fraction(1, 90000)  # of time stamps, in seconds
+NOMINAL_RATE = 30  # frames carry their times
+
+
+def is_address(source: str) -> bool:
+    """Return whether a source is an address rather than a path."""
+    return re.match(r"[a-z]+://", source, re.IGNORECASE) is not None
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """Read an image as (M, N, 3) uint8 BGR, upright; None if it cannot be read."""
+    try:
+        content = np.memmap(path, np.uint8, "r")
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        if image is None:
+            return None
+        if image.dtype == np.uint16:  # of which cameras use 10 to 16 bits
+            bits = max(8, int(image.max()).bit_length() + 1 & ~1)
+            image = (image >> (bits - 8)).astype(np.uint8)
+        elif image.dtype != np.uint8:
+            image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        is_avif = content[4:8].tobytes() == b"ftyp"
+        return turn_avif(image, content) if is_avif else image
+    except (OSError, ValueError, cv2.error):  # unreadable, empty, over OpenCV's limit
+        return None
+
+
+def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Rotate and mirror an image as its AVIF file asks for, which OpenCV ignores."""
+    header = content[:65536].tobytes()
+    for box, turn in ((b"\0\0\0\x09irot", np.rot90), (b"\0\0\0\x09imir", np.flip)):
+        if box in header:
+            image = turn(image, header[header.index(box) + len(box)] & 3)
+    return np.ascontiguousarray(image)
+
+
+class Video:
+    """A video, a stream, or an image that only FFmpeg reads, by path or address.
+
+    Messages call it `shown`, as an address may hold a password. What cannot be read is
+    a UserError. `length` is the number of frames that the header states, or None; it
+    has an end if it states a duration or a size, and is a camera if it cannot have one.
+    """
+
+    def __init__(self, name: str, shown: str = ""):
+        import av
+
+        self.name, self.shown = name, shown or name
+        problem = f"{self.shown}: neither an image nor a video that can be read"
+        file, allowed = name, PROTOCOLS
+        with ExitStack() as stack:
+            try:
+                if not is_address(name):
+                    file, allowed = stack.enter_context(Path(name).open("rb")), "none"
+                container = av.open(
+                    file,
+                    options={"protocol_whitelist": allowed, "rtsp_flags": "prefer_tcp"},
+                    metadata_errors="replace",
+                    timeout=(READ_SECONDS, READ_SECONDS),
+                )
+                stack.enter_context(container)
+                stream = container.streams.best("video")
+            except (av.FFmpegError, OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UserError(f"{problem}: {reason}") from None
+            if container.metadata.get("major_brand") in HEIF_BRANDS:
+                raise UserError(f"{self.shown}: {HEIF_ADVICE}")  # it gives one tile
+            if stream is None:
+                raise UserError(f"{problem}: it has no video")
+            self.close = stack.pop_all().close
+        self._container, self._stream = container, stream
+        kind = container.format
+        self.is_image = kind.name.endswith(("_pipe", "image2"))
+        # Otherwise FFmpeg makes up its time stamps.
+        self.has_clock = not kind.flags & av.format.Flags.no_timestamps.value
+        rate, seconds = stream.average_rate or 0, (container.duration or 0) / 1e6
+        count = 1 if self.is_image else stream.frames or int(seconds * rate)
+        self.length = count if 0 < count < 1e9 else None
+        has_size = container.size > 0 and kind.name not in PLAYLISTS
+        self.has_end = bool(container.duration or stream.frames or has_size)
+        self.is_camera = self.is_image or kind.name in ("mpjpeg", "mjpeg")
+        self.is_camera |= not name.startswith(("http", "tcp", "udp"))
+
+    def frames(self, live: bool = False) -> Iterator[tuple]:
+        """Yield every frame, as PyAV's object, and its time in seconds.
+
+        A header's number of frames cannot be trusted: it reads to the end, also behind
+        damage, of which a line warns then. Without any frame that is a UserError; so is
+        a live one that breaks off.
+        """
+        import av
+
+        # Decoding several frames at once would delay each by as many.
+        self._stream.thread_type = "SLICE" if live else "AUTO"
+        clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
+        packets = self._container.demux(self._stream)
+        count = faulty = errors = failures = 0
+        reason = ""
+        while failures < MAX_FAILURES:
+            packet, frames = None, []
+            try:
+                packet = next(packets)
+                failures = 0
+                frames = packet.decode()
+            except StopIteration:
+                break
+            except (av.FFmpegError, OSError, IndexError) as error:
+                errors += 1
+                if packet is None:  # the file is damaged, not a frame
+                    if not isinstance(error, (av.InvalidDataError, IndexError)):
+                        reason = error.strerror  # of the disk or the network
+                        break
+                    failures += 1
+                    packets = self._container.demux(self._stream)
+            for frame in frames:
+                count += 1
+                faulty += frame.is_corrupt
+                yield frame, clock.tell(frame.time)
+        if live and reason:
+            raise UserError(f"{self.shown}: {reason}")
+        if not count:
+            raise UserError(f"{self.shown}: no picture can be read from it")
+        if (errors or faulty) and not live:
+            what = f"broke off ({reason})" if reason else "damaged"
+            read = f"read {count_of(count, 'frame')}, {faulty} of them faulty"
+            warn(f"{self.shown}: {what}: {read}; {count_of(errors, 'error')}")
+
+
+class Clock:
+    """Turns time stamps, if any and right, into seconds from 0 that never go back."""
+
+    def __init__(self, rate: float | None):
+        self._step = 1 / float(rate if rate and 0.001 <= rate <= 1000 else DEFAULT_FPS)
+        self._seconds, self._shift = -self._step, float("inf")
+
+    def tell(self, stamp: float | None) -> float:
+        """Return the time of the next frame, given its time stamp in seconds."""
+        expected = self._seconds + self._step
+        if stamp is not None:
+            ahead = stamp + self._shift - self._seconds
+            if not -MAX_SECONDS_BACK < ahead < MAX_SECONDS_AHEAD:
+                self._shift = expected - stamp
+            expected = stamp + self._shift if ahead > 0 else expected
+        self._seconds = expected
+        return expected
+
+
+def to_image(frame) -> np.ndarray:
+    """Convert PyAV's frame to (M, N, 3) uint8 BGR, upright."""
+    image = frame.to_ndarray(format="bgr24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+@contextmanager
+def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
+    """Yield a function that appends an image to a video, at its time in seconds.
+
+    Images are (M, N, 3) uint8 BGR; all get the size of the first. Times must not go
+    back. `path` ends in one of OUTPUT_SUFFIXES. However the block ends, the video is
+    closed properly and then put in place.
+    """
+    with temporary_beside(path, path.suffix) as temporary:
+        video = VideoWriter(temporary, path)
+        try:
+            yield video.write
+        finally:
+            if video.finish():
+                temporary.replace(path)
+
+
+class VideoWriter:
+    """A video that PyAV writes to `temporary`; UserErrors name `path` and end it."""
+
+    def __init__(self, temporary: Path, path: Path):
+        self._temporary, self._path = temporary, path
+        self._container = None  # until the first image, which sets the size
+
+    def write(self, image: np.ndarray, seconds: float) -> None:
+        """Append an image."""
+        import av
+
+        with self._explained():
+            if not self._container:
+                self._container = av.open(str(self._temporary), "w")
+                stream = self._container.add_stream(CODEC, NOMINAL_RATE, OPTIONS)
+                # Chroma of this pixel format has half the width and height.
+                height, width = image.shape[:2]
+                stream.width, stream.height = width + width % 2, height + height % 2
+                stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
+                self._stream, self._start, self._last = stream, seconds, -1
+            image = cv2.resize(image, (self._stream.width, self._stream.height))
+            # OpenCV converts faster than FFmpeg.
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+            picture = av.VideoFrame.from_ndarray(image, format=PIXELS)
+            time = round((seconds - self._start) / UNIT)
+            self._last = max(time, self._last + 1)
+            picture.pts, picture.time_base = self._last, UNIT
+            self._container.mux(self._stream.encode(picture))
+
+    def finish(self) -> bool:
+        """Close the video; return whether there is one, and whole."""
+        if self._container:
+            with self._explained():
+                self._container.mux(self._stream.encode())
+                self._container.close()
+        return self._container is not None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        import av
+
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            if self._container:
+                with suppress(OSError, av.FFmpegError):
+                    self._container.close()
+            self._container = None
+            reason = f"{self._path}: the video cannot be written: {error.strerror}"
+            raise UserError(reason) from None
