@@ -99,7 +99,7 @@ def with_progress(frames: Frames) -> Iterator[Frame]:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="gather face crops from any footage")
     add = parser.add_argument
     what = "video, image, folder of them, camera index, or address (http, rtsp, ...)"
     add("-i", "--input", required=True, help=what)

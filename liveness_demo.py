@@ -6,7 +6,7 @@ shows camera 0 in a window until q or Esc is pressed or the window is closed.
 
     python liveness_demo.py --collect dataset
 
-needs no network to begin with: it saves the faces that you tell it by keys.
+needs no network to begin with: label faces by pressing keys.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def label_frames(detected, classifier, sinks, counts, live=False, note=None) -> 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="label faces as real or fake")
     add = parser.add_argument
     flags.add_model_flags(parser, "that train.py wrote")
     exported = flags.MODEL.with_suffix(".onnx")
@@ -91,13 +91,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "average the scores of a face over this time; 0 labels every frame on its "
     what += "own, as the tutorial does (default: %(default)s)"
     add("--smooth", type=flags.seconds, metavar="S", default=SMOOTH_SECONDS, help=what)
-    what = "probability of real from which a face is real; of two, it is fake below "
+    what = "probability of real from which a face is real; with two, it is fake below "
     what += f"the lower one and unsure between them (default: {THRESHOLD})"
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
     what = "in the window, r saves the selected face as real, f as fake, to this "
-    what += "dataset, also while there is no network"
+    what += "dataset, even before a model exists"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)

@@ -141,7 +141,7 @@ def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
         crops = [mark for mark in learnt if "." not in mark]  # others are of files
         if crops and model.exists() and not count_learnt(dataset, learnt):
             what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
-            warn(f"{model} will be replaced: it has learnt {what}")
+            warn(f"{model} will be replaced: it was trained on {what}")
 
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
@@ -320,14 +320,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
-    what = "write everything here: a page to read (.html), or all figures (.json); "
+    what = "write the full results here: a page (.html), or JSON for programs (.json); "
     what += "may be given twice"
     report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
     add("--report", **report, default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
-    what = "number of folds; 1 holds out a quarter, which is never learnt (default: "
+    what = "number of folds; 1 keeps a quarter out of training (default: "
     what += f"{FOLDS}, or {BLOCKS} if a class is of one person only)"
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
@@ -335,9 +335,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = f"passes over the crops, each of {steady.min_batches} batches or more with "
     what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
-    what = f"of split, weights and augmentation (default: {SEED})"
+    what = f"random seed (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
-    what = "learn simulated recaptures of the real faces as attacks (default: if the "
+    what = "train on simulated recaptures of the real faces, too (default: if the "
     what += f"real faces are of {ENOUGH_PERSONS} persons or more, or alone)"
     add("--simulate", action=argparse.BooleanOptionalAction, help=what)
     what = "train nothing: evaluate --model and --le on all of --dataset"

@@ -103,7 +103,7 @@ def measure_folds(
     measurement.shift, note = shift, ""
     if len(tests) > 1:
         note = f"the figures are those of {len(tests)} networks, each on the fold that "
-        note += "it has not seen; the network that is saved has learnt all crops"
+        note += "it has not seen; the saved network is trained on all crops"
     elif shift:
         note = "the figures are from before the calibration, the thresholds from after"
         evaluation = measurement.evaluation

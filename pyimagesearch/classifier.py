@@ -123,9 +123,9 @@ class FaceClassifier:
         self._used, self._problem = self._tried[:1], ""
         old = self.labels
         if old.classes and labels.classes != old.classes:
-            return "the new network has other classes; start again to use it"
+            return "the new network has other classes; restart the demo"
         if labels.margin != old.margin:
-            return "the new network has another margin; start again to use it"
+            return "the new network has another margin; restart the demo"
         self.replace(network, labels)
         return "using the new network"
 

@@ -101,7 +101,7 @@ class Collector:
         self._start = time.time()
         self._look()
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
-        info(f"press {listed}: saves the selected face to {folder}; u takes it back")
+        info(f"press {listed}: saves the selected face to {folder}; u undoes it")
 
     def name_files(self, files: Iterable[str], root: Path) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
@@ -169,7 +169,7 @@ class Collector:
 
     def _undo(self) -> None:
         if not self._undoable:
-            self.note("nothing to take back")
+            self.note("nothing to undo")
             return
         name, path = self._undoable[-1]
         try:
@@ -186,7 +186,7 @@ class Collector:
         if self._recent[name]:
             self._recent[name].pop()
         known = "" if is_new else "; the network knows it until the next training"
-        self.note(f"took back the last {name}{known}")
+        self.note(f"undid the last {name}{known}")
 
     def _save(self, name: str, face: Prediction) -> None:
         view = shrink(face.crop).astype(np.int16)

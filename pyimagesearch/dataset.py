@@ -97,8 +97,8 @@ def load_dataset(
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
     Images, at any depth below, are resized. A warning names files that are no images.
-    Crops of different margins are a UserError, and so is a dataset `to_train` with that
-    lacks real faces, or attacks unless training `simulates` them.
+    Crops of different margins are a UserError. To train, there must be real faces,
+    and attacks as well unless training `simulates` them. Otherwise it is a UserError.
     """
     info("loading images...")
     if not folder.is_dir():

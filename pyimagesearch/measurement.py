@@ -91,7 +91,7 @@ def measure(
     measurement.scores = [dict(zip(columns, row, strict=True)) for row in rows]
     if how == "crops at random" and len(set(sources_of(dataset))) < len(truth):
         measurement.warnings.append(
-            "frames of one video were learnt and measured; the figures measure memory"
+            "frames of one video are on both sides; the figures measure memory"
         )
     elif learnt:
         measurement.warnings.append(
@@ -99,7 +99,7 @@ def measure(
             "figures say nothing about new people and new footage"
         )
     elif learnt == 0:
-        measurement.notes.append("the network has learnt nothing of this footage")
+        measurement.notes.append("the network was trained on none of this footage")
     measurement.summary = summarize(measurement, how)
     return measurement, scores
 
@@ -140,7 +140,7 @@ def summarize(measurement: Measurement, how: str) -> str:
     if not n:
         limits, may = {kind: real.interval[1]}, "may be refused"
     who += f": up to {100 * limits[kind]:.0f} % {f'of {kind} ' * (len(kinds) > 1)}{may}"
-    partly = "; other parts of these videos were learnt" * (how == "blocks of frames")
+    partly = "; trained on other parts of these videos" * (how == "blocks of frames")
     return f"{', '.join(counts)} ({who}, by 95 %){partly}."
 
 
@@ -214,5 +214,5 @@ def list_untested(measurement: Measurement, how: str) -> list[str]:
     if len(people) == 1:
         gaps.insert(0, "more than one person, as far as the names of files say")
     if how == "blocks of frames":
-        gaps.insert(0, "new videos: other parts of these were learnt")
+        gaps.insert(0, "new videos: the network was trained on other parts of these")
     return gaps

@@ -1,6 +1,6 @@
 """Turn the figures of an evaluation into text, JSON and HTML.
 
-The text is printed and kept short; the HTML says everything, with the picture inside.
+The text is printed and kept short; the HTML contains the full results and the picture.
 Both begin with a sentence that says what the figures are worth.
 """
 
@@ -118,7 +118,7 @@ def format_text(section: Section) -> str:
 
 
 def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
-    """Format everything as one page that needs no other file."""
+    """Format the full results as one page that needs no other file."""
     title = html.escape(f"{made['model']} on {made['dataset']}")
     lines = ["<!doctype html><html lang=en><meta charset=utf-8>"]
     lines += ["<meta name=viewport content='width=device-width, initial-scale=1'>"]

@@ -483,7 +483,7 @@ def test_a_new_network_that_needs_other_crops_is_not_used(
     model, le = pair
     classifier = watch(pair, load_labels(le)._replace(**changes))
     shutil.copy(model, tmp_path / "new").replace(model)
-    text = f"the new network has {difference}; start again to use it"
+    text = f"the new network has {difference}; restart the demo"
     assert refresh(classifier) == text
     assert classifier.network is None
     for _ in range(9):

@@ -429,11 +429,11 @@ def test_u_on_a_learnt_crop_says_how_long_the_network_knows_it(open_collector, c
     press(collector, clock, "r", 2)
     collector._classifier.labels = LABELS._replace(read_at=time.time() + 1)
     press(collector, clock, "u")
-    known = "took back the last real; the network knows it until the next training"
+    known = "undid the last real; the network knows it until the next training"
     assert collector.caption()[1] == known
     collector._classifier.labels = LABELS._replace(read_at=0.0)
     press(collector, clock, "u")
-    assert collector.caption()[1] == "took back the last real"
+    assert collector.caption()[1] == "undid the last real"
 
 
 def test_without_a_network_the_kinds_of_attack_are_those_of_the_dataset(
@@ -483,14 +483,14 @@ def test_u_takes_back_the_last_crops_of_this_run(open_collector, clock, tmp_path
     write_image(tmp_path / "dataset" / "real" / "of-another-run.png")
     collector = open_collector(NO_NETWORK)
     press(collector, clock, "u")
-    assert collector.caption()[1] == "nothing to take back"
+    assert collector.caption()[1] == "nothing to undo"
     press(collector, clock, "r", 2)
     press(collector, clock, "f")
     lines = (tmp_path / "dataset" / "real" / "sources.csv").read_text()
     crops = crops_in(tmp_path)
     (tmp_path / "dataset" / "fake" / crops[2]).unlink()  # the user was faster
     press(collector, clock, "u")
-    assert collector.caption()[1] == "took back the last fake"
+    assert collector.caption()[1] == "undid the last fake"
     press(collector, clock, "U")
     assert crops_in(tmp_path) == [crops[0], crops[-1]]
     assert collector.saved == Counter(real=1, fake=0)

@@ -64,7 +64,7 @@ def reals(errors, n, persons):
             {"real": {"1": 0.9, "2": 0.9}, "fake": {"1": 0.1, "2": 0.1}},
             {"how": "blocks of frames"},
             "0 of 2 attacks passed, 0 of 2 real faces were refused (2 persons: up to "
-            "66 % may pass, by 95 %); other parts of these videos were learnt.",
+            "66 % may pass, by 95 %); trained on other parts of these videos.",
         ),
         (
             {"real": reals(1, 20, 10)},
@@ -87,7 +87,7 @@ def reals(errors, n, persons):
             {"real": reals(0, 3, 3), "fake": attacks(0, 3, 3)},
             {"how": "crops at random"},
             "0 of 3 attacks passed, 0 of 3 real faces were refused (3 persons): worth "
-            "nothing, as frames of one video were learnt and measured.",
+            "nothing, as frames of one video are on both sides.",
         ),
         (
             {"real": {"s": 0.4}, "fake": {"s": 0.1}},
@@ -126,7 +126,7 @@ def test_more_than_a_fifth_wrong_asks_for_more_footage(sources, expected):
 def test_it_is_said_whether_the_network_has_learnt_the_footage():
     sources = {"real": reals(0, 3, 3), "fake": attacks(0, 3, 3)}
     nothing = measure_means(learnt=0, **sources)
-    assert nothing.notes == ["the network has learnt nothing of this footage"]
+    assert nothing.notes == ["the network was trained on none of this footage"]
     assert nothing.warnings == []
     some = measure_means(learnt=2, **sources)
     assert "was trained on 2 sources of it" in some.warnings[0]
@@ -185,7 +185,7 @@ def test_what_footage_made_by_hand_says_nothing_of(tmp_path):
 @pytest.mark.parametrize(
     ("how", "labels", "expected"),
     [
-        ("blocks of frames", ["real", "fake"], "other parts of these were learnt"),
+        ("blocks of frames", ["real", "fake"], "trained on other parts of these"),
         ("", ["real"], "more than one presentation of real"),
         ("", ["real", "print"], "more than one person, as far as the names"),
     ],

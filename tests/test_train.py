@@ -638,7 +638,7 @@ def test_a_network_that_has_learnt_other_crops_only_is_not_replaced_unawares(
     model.touch()
     assert warned(None) == ""
     assert warned(others + own) == ""
-    crops = "it has learnt 2 crops, of which none is in this dataset"
+    crops = "it was trained on 2 crops, of which none is in this dataset"
     assert warned(others) == f"[WARN] {model} will be replaced: {crops}\n"
 
 
