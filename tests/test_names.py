@@ -74,7 +74,8 @@ def test_any_other_clash_costs_that_file_and_a_line(write, tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 2
     assert (
-        "IMG_1.jpg: there are crops, or a file, of another IMG_1; skipped" in error[0]
+        "IMG_1.jpg: there are crops, or a file, of another IMG_1; rename it; "
+        in error[0]
     )
     assert "a.mov: " in error[1]
 
