@@ -68,9 +68,10 @@ def name_files(
         if free := [name for name in known or names if not taken[name]]:
             named[free[0]] = str(file)
         else:
-            refused.append(f"{file}: there are crops, or a file, of another {short}")
+            text = f"{file}: there are crops, or a file, of another {short}; rename it"
+            refused.append(text)
     if refused and not named:
-        raise UserError(f"{refused[0]}; rename the file or name another --output")
+        raise UserError(refused[0])
     for text in refused:
         warn(f"{text}; skipped")
     return named

@@ -185,7 +185,7 @@ def test_two_files_of_one_name_that_cannot_be_told_apart_cost_one_of_them(
     status, _, error, crops = gather(folder)
     assert status == 0
     assert [crop.name for crop in crops] == ["IMG_1_000001.png", "IMG_2_000001.png"]
-    assert "IMG_1.jpg: there are crops, or a file, of another IMG_1; skipped" in error
+    assert "IMG_1.jpg: there are crops, or a file, of another IMG_1; rename it" in error
 
 
 def test_files_that_are_left_out_or_cannot_be_read_end_no_batch(

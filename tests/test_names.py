@@ -74,7 +74,8 @@ def test_any_other_clash_costs_that_file_and_a_line(write, tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 2
     assert (
-        "IMG_1.jpg: there are crops, or a file, of another IMG_1; skipped" in error[0]
+        "IMG_1.jpg: there are crops, or a file, of another IMG_1; rename it; "
+        in error[0]
     )
     assert "a.mov: " in error[1]
 
@@ -103,11 +104,11 @@ def test_another_file_of_that_name_and_suffix_is_an_error_if_it_is_the_only_one(
     owners = {owner("anna", write(f"one/{name.lower()}", "1"))}
     root = tmp_path / "in" / "two"
     other = write(f"two/{name}", "2")
-    with pytest.raises(UserError, match=r"another anna; rename the file or name"):
+    with pytest.raises(UserError, match=r"another anna; rename it$"):
         name_files([other], root, owners)
     bob = write("two/bob.mp4")
     assert name_files([other, bob], root, owners) == {"bob": str(bob)}
-    assert "another anna; skipped" in capsys.readouterr().err
+    assert "another anna; rename it; skipped" in capsys.readouterr().err
 
 
 def test_crops_of_no_known_file_take_no_name(write, tmp_path):
