@@ -152,8 +152,9 @@ def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
 def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
     """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
     trials, rates = {}, {}
-    for *key, bad in zip(groups.tolist(), labels.tolist(), wrong.tolist(), strict=True):
-        trials.setdefault(tuple(key), []).append(bad)
+    keys = zip(groups.tolist(), labels.tolist(), strict=True)
+    for key, bad in zip(keys, wrong.tolist(), strict=True):
+        trials.setdefault(key, []).append(bad)
     for (group, label), own in sorted(trials.items()):
         rates.setdefault(group, {})[label] = Rate(sum(own), len(own))
     return rates
@@ -167,13 +168,9 @@ def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
     counts = {}
     for label, searches in found.items():
         known = [search for search in searches if search]
-        silent = sum(own.faceless == own.searched for own in known)
-        frames = [
-            sum(own.faceless for own in known),
-            sum(own.searched for own in known),
-        ]
-        rates = Rate(silent, len(known)), Rate(*frames)
-        counts[label] = NonResponse(*rates, len(searches) - len(known))
+        silent = Rate(sum(s.faceless == s.searched for s in known), len(known))
+        frames = Rate(sum(s.faceless for s in known), sum(s.searched for s in known))
+        counts[label] = NonResponse(silent, frames, len(searches) - len(known))
     return counts
 
 
