@@ -67,8 +67,7 @@ def measure(
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
     measurement.evaluation = evaluate(scores, truth, sources, persons)
     wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
-    bands = np.searchsorted(SIZES, dataset.sizes, side="right")
-    rates = count_errors(wrong, truth, bands)
+    rates = count_errors(wrong, truth, np.searchsorted(SIZES, dataset.sizes, "right"))
     measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)
@@ -78,16 +77,14 @@ def measure(
     rows = zip([path.as_posix() for path in dataset.paths], *columns, strict=True)
     measurement.scores = [dict(zip(keys, row, strict=True)) for row in rows]
     if how == "crops at random" and len(set(sources_of(dataset))) < len(truth):
-        measurement.warnings.append(
-            "frames of one video were learnt and measured; the figures measure memory"
-        )
+        why = "frames of one video were learnt and measured; the figures measure memory"
+        measurement.warnings = [why]
     elif learnt:
-        measurement.warnings.append(
-            f"the network was trained on {count_of(learnt, 'source')} of it; the "
-            "figures say nothing about new people and new footage"
-        )
+        why = f"the network was trained on {count_of(learnt, 'source')} of it; the "
+        why += "figures say nothing about new people and new footage"
+        measurement.warnings = [why]
     elif learnt == 0:
-        measurement.notes.append("the network has learnt nothing of this footage")
+        measurement.notes = ["the network has learnt nothing of this footage"]
     measurement.summary = summarize(measurement, how)
     return measurement, scores
 
@@ -122,13 +119,14 @@ def summarize(measurement: Measurement, how: str) -> str:
         worth = "not usable here; collect faces at this camera and train again"
     if worth:
         return f"{', '.join(counts)} ({who}): {worth}."
-    limits = {kind: rate.interval[1] for kind, rate in kinds.items()}
-    kind, may = max(limits, key=limits.get, default=""), "may pass"
-    if not n:
-        limits, may = {kind: real.interval[1]}, "may be refused"
-    who += f": up to {100 * limits[kind]:.0f} % {f'of {kind} ' * (len(kinds) > 1)}{may}"
-    partly = "; other parts of these videos were learnt" * (how == "blocks of frames")
-    return f"{', '.join(counts)} ({who}, by 95 %){partly}."
+    rates = kinds or {"": real}
+    worst = max(rates, key=lambda kind: rates[kind].interval[1])
+    may = "may pass" if n else "may be refused"
+    may = f"of {worst} {may}" if len(kinds) > 1 else may
+    who += f": up to {100 * rates[worst].interval[1]:.0f} % {may}, by 95 %"
+    is_partial = how == "blocks of frames"
+    end = "; other parts of these videos were learnt" if is_partial else ""
+    return f"{', '.join(counts)} ({who}){end}."
 
 
 def rank_hardest(evaluation: Evaluation) -> list[Presentation]:

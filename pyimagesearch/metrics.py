@@ -9,10 +9,9 @@ BPCER: share of the bona fide presentations that are classified as attacks.
 ACER: mean of the BPCER and the worst APCER; it hides which of them is bad.
 EER: both rates at the threshold where they are equal, of the kind where it is worst.
 
-A trial is a presentation: all crops of one source, whose scores are averaged. Crops as
-trials ("frames") help to understand the figures. Trials of one person resemble each
-other, so intervals are over persons where these are known. ACER, EER and AUC are
-conventions of research, not of the standard.
+ACER, EER and AUC are conventions of research, not of the standard. A trial is a
+presentation: all crops of one source, whose scores are averaged; or, in "frames", a
+crop. Trials of one person are alike, so intervals are over persons if these are known.
 """
 
 import math
@@ -179,9 +178,8 @@ def threshold_at_apcer(
     attack_scores = np.concatenate([*attacks.values()])
     above = min(bona_fides[bona_fides > barrier], default=1.0)
     below = max(attack_scores[attack_scores < above])
-    scores = np.concatenate([attack_scores, bona_fides])
     middle = max((below + above) / 2, np.nextafter(below, 1.0))  # never `below`
-    return shorten_threshold(float(middle), scores)
+    return shorten_threshold(float(middle), np.concatenate([attack_scores, bona_fides]))
 
 
 def shorten_threshold(threshold: float, scores: np.ndarray) -> float:
@@ -209,8 +207,7 @@ def evaluate(
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(index)
     means = np.bincount(index, weights=scores) / counts
-    wrong = (scores >= THRESHOLD) != (labels == BONA_FIDE)
-    errors = np.bincount(index, weights=wrong)
+    errors = np.bincount(index, weights=(scores >= THRESHOLD) != (labels == BONA_FIDE))
     presentations = [
         Presentation(
             errors=int(errors[number]),
@@ -241,7 +238,8 @@ def compute_figures(
         rates = [
             (name, rate_of(own >= threshold, persons[labels == name]))
             for name, own in attacks.items()
-        ]  # of equal rates, the highest limit is the worst
+        ]
+        # Of equal rates, that with the highest limit is the worst.
         rates.sort(key=lambda own: (-own[1].rate, -own[1].interval[1]))
         return dict(rates), rate_of(bona_fides < threshold, persons[~is_attack])
 
@@ -253,7 +251,7 @@ def compute_figures(
     equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
     figures.eer_instrument = max(equal, key=lambda name: equal[name][0])
     figures.eer, figures.eer_threshold = equal[figures.eer_instrument]
-    figures.auc = min(1.0, float(roc_auc_score(~is_attack, scores)))  # not 1 + 2e-16
+    figures.auc = min(1.0, float(roc_auc_score(~is_attack, scores)))  # may be 1 + 2e-16
     points = {"chosen beforehand": THRESHOLD, "equal error": figures.eer_threshold}
     for limit in LIMITS:
         at = threshold_at_apcer(attacks, bona_fides, limit / 100)
@@ -262,6 +260,6 @@ def compute_figures(
     for point, at in points.items():
         passing, rejected = costs_at(at)
         worst = next(iter(passing))
-        costs = passing[worst], rejected, passing
-        figures.operating_points[point] = OperatingPoint(at, worst, *costs)
+        costs = OperatingPoint(at, worst, passing[worst], rejected, passing)
+        figures.operating_points[point] = costs
     return figures

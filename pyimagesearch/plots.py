@@ -34,15 +34,11 @@ LEAST_RATE = 0.001  # on the axes of the DET curve, where 0 has no place
 
 
 def plot_report(
-    path: Path,
-    histories: list[dict],
-    scores,
-    dataset: Dataset,
-    measurement: Measurement,
+    path: Path, histories: list, scores, dataset: Dataset, measurement: Measurement
 ) -> bytes:
     """Draw training curves, scores, errors and the hardest presentations into one PNG.
 
-    `histories` come from `train_network` and may be empty. `scores`, (n,), are the
+    `histories` are dicts from `train_network`, if any. `scores`, (n,) floats, are the
     probabilities of bona fide of the dataset's crops, of which `measurement` says more;
     None draws the curves only. Returns the PNG, which is 1200 pixels wide.
     """
@@ -95,11 +91,10 @@ def plot_training(axes: Axes, histories: list[dict]) -> None:
         curves = []
         for history in histories:
             if values := history.get(key):
-                count = len(history["loss"])
-                every = range(1, count + 1)
+                every = range(1, len(history["loss"]) + 1)
                 measured = history["validated"] if key.startswith("val") else every
                 # Stretched, as smaller folds may take more epochs.
-                x = np.array(measured) * length / count
+                x = np.array(measured) * length / len(every)
                 curves.append(np.interp(epochs, x, values, left=np.nan))
         if curves:
             look = {"marker": "." if length < 3 else "", "label": label}
@@ -149,21 +144,18 @@ def plot_scores(
 def plot_det(
     axes: Axes, scores: np.ndarray, labels: np.ndarray, figures: Figures
 ) -> None:
-    """Plot DET curves of n trials by kind of attack, on normal-deviate axes.
-
-    A dot shows the threshold of the figures, with intervals.
-    """
-    ends = LEAST_RATE, 1 - LEAST_RATE
-    for label, color in color_classes(labels).items():
-        if label == BONA_FIDE:
-            continue
-        own = np.isin(labels, [label, BONA_FIDE])
+    """Plot DET curves of n trials by kind of attack, and a dot with intervals."""
+    ends, colors = (LEAST_RATE, 1 - LEAST_RATE), color_classes(labels)
+    for kind in sorted(figures.apcer):
+        own = np.isin(labels, [kind, BONA_FIDE])
         passing, rejected, _ = det_curve(labels[own] == BONA_FIDE, scores[own])
         # Both ends, which scikit-learn leaves out where classes do not overlap.
         passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
-        look = {"color": color, "drawstyle": "steps-post", "label": as_text(label)}
+        look = {"drawstyle": "steps-post", "label": as_text(kind)}
         rates = np.clip([passing, rejected], *ends)
-        DetCurveDisplay(fpr=rates[0], fnr=rates[1]).plot(axes, **look)
+        DetCurveDisplay(fpr=rates[0], fnr=rates[1]).plot(
+            axes, color=colors[kind], **look
+        )
     rates = figures.apcer[figures.worst_instrument], figures.bpcer
     values = [norm.ppf(np.clip([own.rate, *own.interval], *ends)) for own in rates]
     (x, left, right), (y, bottom, top) = values
@@ -202,16 +194,12 @@ def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
 def plot_hardest(
     axes: Axes, scores: np.ndarray, dataset: Dataset, evaluation: Evaluation
 ) -> None:
-    """Show frames of the presentations that are furthest on the wrong side.
-
-    Of each part of a presentation it is the hardest frame. If there are few
-    presentations, more frames of each are shown.
-    """
+    """Show the hardest presentations, by the hardest frame of each of their parts."""
     is_real = dataset.labels == BONA_FIDE
     wrongness = np.where(is_real, -scores, scores)
     is_wrong = (scores >= THRESHOLD) != is_real
     hardest = rank_hardest(evaluation)
-    shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3
+    shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3  # frames
     for place, own in enumerate(hardest[: 24 // shown]):
         row, column = divmod(place * shown, CROPS_IN_ROW)
         score, color, top = f"{own.mean_score:.3f}", "black", row * CELL_HEIGHT
@@ -234,7 +222,6 @@ def plot_hardest(
                 look = {"color": color, "ha": "center", "fontsize": 7}
                 axes.text(column + width / 2, top + 0.27, f"{scores[crop]:.3f}", **look)
             column += 1
-    bottom = CELL_HEIGHT * min(2, len(hardest))
-    axes.set(xlim=(0, CROPS_IN_ROW), ylim=(bottom, 0))
+    axes.set(xlim=(0, CROPS_IN_ROW), ylim=(CELL_HEIGHT * min(2, len(hardest)), 0))
     axes.axis("off")
     axes.set_title("The hardest presentations, and the probability of real")

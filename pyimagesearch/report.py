@@ -1,7 +1,4 @@
-"""Turn the figures of an evaluation into a short text, JSON, and HTML with the picture.
-
-Text and HTML begin with a sentence that says what the figures are worth.
-"""
+"""A report of an evaluation: a short text to print, HTML with the picture, JSON."""
 
 import base64
 import html
@@ -27,7 +24,6 @@ import cv2
 KINDS_PRINTED = 4
 GAPS_PRINTED = 2
 HARDEST = 20
-PACKAGES = "numpy", "tensorflow", "keras", "scikit-learn"
 CLAIM = (
     "to claim an APCER of 10, 5 or 1 % takes 35, 73 or 381 of each kind, of as many "
     "persons, without an error; thresholds chosen on this footage are optimistic"
@@ -55,7 +51,7 @@ class Section(NamedTuple):
 def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
     """Say what is needed to measure a dataset again, ready for JSON."""
     versions = {"python": sys.version.split()[0], "opencv": cv2.__version__}
-    for package in PACKAGES:
+    for package in ("numpy", "tensorflow", "keras", "scikit-learn"):
         with suppress(PackageNotFoundError):  # such as keras beside tensorflow-cpu
             versions[package] = version(package)
     return {
@@ -71,12 +67,12 @@ def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
 
 
 def write_report(path: Path, measurement: Measurement, made: dict, png: bytes) -> None:
-    """Write a report, as HTML with a PNG inside or as JSON, as the path ends.
+    """Write a report, as one HTML page with a PNG inside or as JSON, as the path ends.
 
     `made` says how it was made, with `describe`, and is ready for JSON.
     """
     if path.suffix.lower() == ".html":
-        text = format_html(measurement, made, png)
+        text = _format_html(measurement, made, png)
     else:
         figures = asdict(measurement).items()
         report = {key: value for key, value in figures if value is not None} | made
@@ -105,8 +101,7 @@ def format_text(section: Section) -> str:
     return "\n".join([*lines, *section.notes])
 
 
-def format_html(measurement: Measurement, made: dict, png: bytes) -> str:
-    """Format everything as one page that needs no other file."""
+def _format_html(measurement: Measurement, made: dict, png: bytes) -> str:
     title = html.escape(f"{made['model']} on {made['dataset']}")
     lines = ["<!doctype html><html lang=en><meta charset=utf-8>"]
     lines += ["<meta name=viewport content='width=device-width, initial-scale=1'>"]
@@ -126,12 +121,12 @@ def format_html(measurement: Measurement, made: dict, png: bytes) -> str:
             figures,
             thresholds,
             Section("not tested", [], [[gap] for gap in measurement.not_tested]),
-            groups_section("crops by size in pixels", sizes),
-            groups_section("crops by person", measurement.by_person),
+            _groups_section("crops by size in pixels", sizes),
+            _groups_section("crops by person", measurement.by_person),
             presentations_section("hardest presentations", hardest[:HARDEST], False),
         ]
         folded = [presentations_section("all presentations", hardest, True)]
-    folded += made_sections(made)
+    folded += _made_sections(made)
     tables = [_format_table("h2", section) for section in shown if section.rows]
     if png:
         source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
@@ -164,7 +159,7 @@ def figures_section(measurement: Measurement) -> Section:
         if label == BONA_FIDE:
             name = "BPCER: share of real faces classified as attacks"
         share = percent(rate.rate) if rate.n >= TRIALS_FOR_RATE else ""
-        limits = interval(rate) + ("" if rate.persons else f", of {unit}")
+        limits = _interval(rate) + ("" if rate.persons else f", of {unit}")
         row = [name, f"{rate.errors} of {rate.n}", share, limits]
         rows.append([*row, str(rate.persons or "not known"), silent.pop(label)])
     rows += [[label, "no face", "", "", "", text] for label, text in silent.items()]
@@ -192,9 +187,8 @@ def thresholds_section(figures: Figures) -> Section:
         if row := rows.get(point.threshold):
             row[1] += f", {name}"
             continue
-        passing = [
-            f"{k} {format_rate(rate)}" for k, rate in point.by_instrument.items()
-        ]
+        kinds = point.by_instrument.items()
+        passing = [f"{kind} {format_rate(rate)}" for kind, rate in kinds]
         costs = listing(passing, KINDS_PRINTED), format_rate(point.bpcer)
         rows[point.threshold] = [f"--threshold {point.threshold}", name, *costs]
     for percentage in LIMITS if points else ():
@@ -208,8 +202,7 @@ def thresholds_section(figures: Figures) -> Section:
     return Section("thresholds", ["", "APCER", "BPCER"], list(rows.values()), notes)
 
 
-def groups_section(title: str, groups: dict) -> Section:
-    """Tabulate errors of crops by group and by class."""
+def _groups_section(title: str, groups: dict) -> Section:
     labels = list(dict.fromkeys(label for own in groups.values() for label in own))
     rows = []
     for group, own in groups.items():
@@ -235,8 +228,7 @@ def presentations_section(title: str, presentations: list, joins: bool) -> Secti
     return Section(title, ["class", "mean score", "errors of crops", ""], rows)
 
 
-def made_sections(made: dict) -> list[Section]:
-    """List the dataset's files, and what is needed to make the report again."""
+def _made_sections(made: dict) -> list[Section]:
     keys = "source", "label", "crops", "fingerprint"
     files = [[str(file[key]) for key in keys] for file in made["files"]]
     rows = []
@@ -254,11 +246,10 @@ def format_rate(rate: Rate) -> str:
     if not rate.n:
         return "0 of 0"
     count = percent(rate.rate) if rate.n >= TRIALS_FOR_RATE else str(rate.errors)
-    return f"{count} of {rate.n} ({interval(rate)})"
+    return f"{count} of {rate.n} ({_interval(rate)})"
 
 
-def interval(rate: Rate) -> str:
-    """Format Wilson's interval, or the upper limit if trials are few."""
+def _interval(rate: Rate) -> str:
     low, high = map(percent, rate.interval)
     return f"{low} to {high}" if rate.n >= TRIALS_FOR_RATE else f"up to {high}"
 
