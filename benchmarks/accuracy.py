@@ -88,7 +88,7 @@ def measure(dataset: Dataset, fold: Fold, recipe, seed: int, bar, stop) -> tuple
     scores = outcome.probabilities[:, dataset.classes.index(BONA_FIDE)].astype(float)
     labels, sources = dataset.labels[fold.test], dataset.sources[fold.test]
     accuracy = np.mean((scores >= THRESHOLD) == (labels == BONA_FIDE))
-    frames = evaluate(scores, labels, sources, THRESHOLD).frames
+    frames = evaluate(scores, labels, sources).frames
     return 100 * accuracy, 100 * frames.acer, 100 * frames.eer
 
 

@@ -1,6 +1,5 @@
 """All that is known of a network's errors on a dataset, and what is not."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from pyimagesearch.console import count_of, listing, warn
@@ -45,21 +44,18 @@ class Measurement:
 
 
 def measure(
-    probabilities: np.ndarray,
-    classes: list[str],
-    dataset: Dataset,
-    how: str = "",
-    learnt: int | None = None,
+    probabilities: np.ndarray, classes: list[str], dataset: Dataset, how="", learnt=None
 ) -> tuple[Measurement, np.ndarray | None]:
     """Compute all figures of n crops from their probabilities, (n, classes).
 
-    `how` says how a training's dataset was split; `learnt` is how many sources of
-    another one the network has learnt, if that is known. Returns the figures, and the
-    probability of bona fide of each crop, (n,); None without a class for it.
+    `how`, a str, says how a training's dataset was split; `learnt` is how many sources
+    of another one the network has learnt, None if not known. Returns the figures, and
+    the probability of bona fide of each crop, (n,); None without a class for it.
     """
     from sklearn.metrics import classification_report
 
-    truth, measurement = dataset.labels, Measurement()
+    truth, sources, persons = dataset.labels, dataset.sources, dataset.persons
+    measurement = Measurement()
     if set(truth) <= set(classes):
         predicted = np.array(classes)[probabilities.argmax(axis=1)]
         measurement.classification_report = classification_report(
@@ -69,37 +65,26 @@ def measure(
         warn(f"the network has no class {BONA_FIDE}: there are no figures for attacks")
         return measurement, None
     scores = probabilities[:, classes.index(BONA_FIDE)].astype(float)
-    persons = dataset.persons
-    measurement.evaluation = evaluate(
-        scores, truth, dataset.sources, THRESHOLD, persons
-    )
+    measurement.evaluation = evaluate(scores, truth, sources, persons)
     wrong = (scores >= THRESHOLD) != (truth == BONA_FIDE)
-    bands = np.searchsorted(SIZES, dataset.sizes, side="right")
-    rates = count_errors(wrong, truth, bands)
+    rates = count_errors(wrong, truth, np.searchsorted(SIZES, dataset.sizes, "right"))
     measurement.by_size = {BANDS[band]: own for band, own in rates.items()}
     measurement.by_person = count_errors(wrong, truth, persons)
     measurement.non_response = count_non_responses(dataset)
     measurement.not_tested = list_untested(measurement, how)
-    columns = {
-        "file": [path.as_posix() for path in dataset.paths],
-        "label": truth.tolist(),
-        "source": dataset.sources.tolist(),
-        "person": persons.tolist(),
-        "probability": scores.tolist(),
-    }
-    rows = zip(*columns.values(), strict=True)
-    measurement.scores = [dict(zip(columns, row, strict=True)) for row in rows]
+    keys = "file", "label", "source", "person", "probability"
+    columns = [own.tolist() for own in (truth, sources, persons, scores)]
+    rows = zip([path.as_posix() for path in dataset.paths], *columns, strict=True)
+    measurement.scores = [dict(zip(keys, row, strict=True)) for row in rows]
     if how == "crops at random" and len(set(sources_of(dataset))) < len(truth):
-        measurement.warnings.append(
-            "frames of one video are on both sides; the figures measure memory"
-        )
+        why = "frames of one video are on both sides; the figures measure memory"
+        measurement.warnings = [why]
     elif learnt:
-        measurement.warnings.append(
-            f"the network was trained on {count_of(learnt, 'source')} of it; the "
-            "figures say nothing about new people and new footage"
-        )
+        why = f"the network was trained on {count_of(learnt, 'source')} of it; the "
+        why += "figures say nothing about new people and new footage"
+        measurement.warnings = [why]
     elif learnt == 0:
-        measurement.notes.append("the network was trained on none of this footage")
+        measurement.notes = ["the network was trained on none of this footage"]
     measurement.summary = summarize(measurement, how)
     return measurement, scores
 
@@ -127,21 +112,21 @@ def summarize(measurement: Measurement, how: str) -> str:
     counts = [f"{errors} of {count_of(n, 'attack')} passed"] if n else []
     if real.n:
         was = "was" if real.errors == 1 else "were"
-        faces = count_of(real.n, "real face")
-        counts.append(f"{real.errors} of {faces} {was} refused")
+        counts.append(f"{real.errors} of {count_of(real.n, 'real face')} {was} refused")
     persons = {own.person for own in evaluation.sources}
     who = "persons not known" if "" in persons else count_of(len(persons), "person")
     if not worth and needs_more(evaluation):
         worth = "not usable here; collect faces at this camera and train again"
     if worth:
         return f"{', '.join(counts)} ({who}): {worth}."
-    limits = {kind: rate.interval[1] for kind, rate in kinds.items()}
-    kind, may = max(limits, key=limits.get, default=""), "may pass"
-    if not n:
-        limits, may = {kind: real.interval[1]}, "may be refused"
-    who += f": up to {100 * limits[kind]:.0f} % {f'of {kind} ' * (len(kinds) > 1)}{may}"
-    partly = "; trained on other parts of these videos" * (how == "blocks of frames")
-    return f"{', '.join(counts)} ({who}, by 95 %){partly}."
+    rates = kinds or {"": real}
+    worst = max(rates, key=lambda kind: rates[kind].interval[1])
+    may = "may pass" if n else "may be refused"
+    may = f"of {worst} {may}" if len(kinds) > 1 else may
+    who += f": up to {100 * rates[worst].interval[1]:.0f} % {may}"
+    is_partial = how == "blocks of frames"
+    end = "; trained on other parts of these videos" if is_partial else ""
+    return f"{', '.join(counts)} ({who}, by 95 %){end}."
 
 
 def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
@@ -164,13 +149,12 @@ def rank_hardest(evaluation: Evaluation) -> list[Presentation]:
 
 def count_errors(wrong: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict:
     """Count the errors, (n,) bool, of crops by group and class, (n,) each."""
-    keys = list(zip(groups.tolist(), labels.tolist(), strict=True))
-    trials = Counter(keys)
-    errors = Counter(key for key, bad in zip(keys, wrong, strict=True) if bad)
-    rates = {}
-    for group, label in sorted(trials):
-        rate = Rate(errors[group, label], trials[group, label])
-        rates.setdefault(group, {})[label] = rate
+    trials, rates = {}, {}
+    keys = zip(groups.tolist(), labels.tolist(), strict=True)
+    for key, bad in zip(keys, wrong.tolist(), strict=True):
+        trials.setdefault(key, []).append(bad)
+    for (group, label), own in sorted(trials.items()):
+        rates.setdefault(group, {})[label] = Rate(sum(own), len(own))
     return rates
 
 
@@ -182,11 +166,9 @@ def count_non_responses(dataset: Dataset) -> dict[str, NonResponse]:
     counts = {}
     for label, searches in found.items():
         known = [search for search in searches if search]
-        silent = sum(search.faceless == search.searched for search in known)
-        faceless = sum(search.faceless for search in known)
-        searched = sum(search.searched for search in known)
-        rates = Rate(silent, len(known)), Rate(faceless, searched)
-        counts[label] = NonResponse(*rates, len(searches) - len(known))
+        silent = Rate(sum(s.faceless == s.searched for s in known), len(known))
+        frames = Rate(sum(s.faceless for s in known), sum(s.searched for s in known))
+        counts[label] = NonResponse(silent, frames, len(searches) - len(known))
     return counts
 
 

@@ -7,17 +7,14 @@ threshold on, the crop is classified as bona fide. Every class of attack (print,
 APCER: share of the attacks with an instrument that are classified as bona fide.
 BPCER: share of the bona fide presentations that are classified as attacks.
 ACER: mean of the BPCER and the worst APCER; it hides which of them is bad.
-EER: the error rate at the threshold where APCER and BPCER are equal, of the kind of
-attack where it is worst.
+EER: both rates at the threshold where they are equal, of the kind where it is worst.
 
-A trial is a presentation: all crops of one source, whose scores are averaged. Crops as
-trials ("frames") help to understand the figures. Trials of one person resemble each
-other, so intervals are over persons where these are known. ACER, EER and AUC are
-conventions of research, not of the standard.
+ACER, EER and AUC are conventions of research, not of the standard. A trial is a
+presentation: all crops of one source, whose scores are averaged; or, in "frames", a
+crop. Trials of one person are alike, so intervals are over persons if these are known.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
@@ -42,7 +39,6 @@ class Rate:
     interval: tuple[float, float] | None = field(init=False)  # Wilson's, of 95 %
 
     def __post_init__(self):
-        """Store what follows from errors and trials."""
         if self.effective_n is None:
             self.effective_n = self.n
         self.rate = self.errors / self.n if self.n else None
@@ -122,11 +118,11 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
     """Count the errors, (n,) bool, of trials of persons, (n,) of str, "" if not known.
 
-    Where trials outnumber persons, their effective number is that of independent trials
-    with the variance that errors / trials has as a ratio of sums over persons (J. N. K.
-    Rao and A. J. Scott, "A simple method for the analysis of clustered binary data",
-    Biometrics 48, 1992, 577-585), at most n. Where nobody, or one person alone, has
-    errors, or correct decisions, it is the number of persons.
+    If trials outnumber persons, their effective number is that of independent ones with
+    the variance of errors / trials as a ratio of sums over persons, at most n (Rao and
+    Scott, "A simple method for the analysis of clustered binary data", Biometrics 48,
+    1992). If nobody or one person alone has errors, or correct decisions, it is the
+    number of persons.
     """
     n, errors = len(wrong), int(wrong.sum())
     if persons is None or not n or "" in persons:
@@ -134,9 +130,7 @@ def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
     _, index = np.unique(persons, return_inverse=True)
     trials_of, errors_of = np.bincount(index), np.bincount(index, weights=wrong)
     count, share = len(trials_of), errors / n
-    if count == n:
-        return Rate(errors, n, count)
-    if min((errors_of > 0).sum(), (errors_of < trials_of).sum()) < 2:
+    if count == n or min((errors_of > 0).sum(), (errors_of < trials_of).sum()) < 2:
         return Rate(errors, n, count, count)
     squares = ((errors_of - share * trials_of) ** 2).sum()
     variance = count / (count - 1) * squares / n**2
@@ -144,20 +138,18 @@ def rate_of(wrong: np.ndarray, persons: np.ndarray | None = None) -> Rate:
     return Rate(errors, n, count, float(effective))
 
 
-def equal_error(
-    attack_scores: np.ndarray, bona_fide_scores: np.ndarray
-) -> tuple[float, float]:
+def equal_error(attacks: np.ndarray, bona_fides: np.ndarray) -> tuple[float, float]:
     """Find the threshold at which both error rates are as nearly equal as possible.
 
     Scores are (n,) and (m,), in [0, 1], at least one of each. Returns the mean of both
-    error rates and the threshold, with few decimals. Of equally good thresholds it is
-    the one with the smallest rate, then the nearest to THRESHOLD.
+    rates and the threshold, with few decimals: of equally good ones that with the
+    smallest rate, then the nearest to THRESHOLD.
     """
-    scores = np.unique(np.concatenate([attack_scores, bona_fide_scores]))
+    scores = np.unique(np.concatenate([attacks, bona_fides]))
     edges = np.concatenate([[0.0], scores, [1.0]])
     thresholds = np.concatenate([(edges[1:] + edges[:-1]) / 2, scores, [THRESHOLD]])
-    passing = _share_from(attack_scores, thresholds)
-    rejected = 1 - _share_from(bona_fide_scores, thresholds)
+    passing = _share_from(attacks, thresholds)
+    rejected = 1 - _share_from(bona_fides, thresholds)
     difference = np.round(abs(passing - rejected), 12)
     distance = abs(thresholds - THRESHOLD)
     best = np.lexsort((distance, passing + rejected, difference))[0]
@@ -166,7 +158,7 @@ def equal_error(
 
 
 def threshold_at_apcer(
-    attacks: Mapping[str, np.ndarray], bona_fide_scores: np.ndarray, limit: float
+    attacks: dict[str, np.ndarray], bona_fides: np.ndarray, limit: float
 ) -> float | None:
     """Find the threshold of the smallest BPCER at which few attacks of each kind pass.
 
@@ -184,22 +176,18 @@ def threshold_at_apcer(
         return None
     # Up to the next bona fide score the BPCER is the same, and fewer attacks pass.
     attack_scores = np.concatenate([*attacks.values()])
-    above = min(bona_fide_scores[bona_fide_scores > barrier], default=1.0)
+    above = min(bona_fides[bona_fides > barrier], default=1.0)
     below = max(attack_scores[attack_scores < above])
-    scores = np.concatenate([attack_scores, bona_fide_scores])
     middle = max((below + above) / 2, np.nextafter(below, 1.0))  # never `below`
-    return shorten_threshold(float(middle), scores)
+    return shorten_threshold(float(middle), np.concatenate([attack_scores, bona_fides]))
 
 
 def shorten_threshold(threshold: float, scores: np.ndarray) -> float:
     """Round to the fewest decimals, from 3 on, that change no score's decision."""
     below = max(scores[scores < threshold], default=-1.0)
     above = min(scores[scores >= threshold], default=1.0)
-    for decimals in range(3, 17):
-        short = round(threshold, decimals)
-        if below < short <= above:
-            return short
-    return threshold
+    shorter = (round(threshold, decimals) for decimals in range(3, 17))
+    return next((short for short in shorter if below < short <= above), threshold)
 
 
 def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -207,26 +195,19 @@ def _share_from(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    sources: np.ndarray,
-    threshold: float,
-    persons: np.ndarray | None = None,
+    scores: np.ndarray, labels: np.ndarray, sources: np.ndarray, persons=None
 ) -> Evaluation:
-    """Compute all error rates of n scored crops.
+    """Compute all error rates of n scored crops at THRESHOLD.
 
     Scores are probabilities of bona fide, in [0, 1]; labels are BONA_FIDE or an attack
-    instrument; persons, (n,) of str, are "" where they are not known. The threshold
-    must be chosen without these data.
+    instrument; persons, (n,) of str, are "" if not known, as all are by default.
     """
-    if persons is None:
-        persons = np.full(len(labels), "")
+    persons = np.full(len(labels), "") if persons is None else persons
     keys = np.array([f"{a}\0{b}" for a, b in zip(labels, sources, strict=True)])
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.bincount(index)
     means = np.bincount(index, weights=scores) / counts
-    wrong = (scores >= threshold) != (labels == BONA_FIDE)
-    errors = np.bincount(index, weights=wrong)
+    errors = np.bincount(index, weights=(scores >= THRESHOLD) != (labels == BONA_FIDE))
     presentations = [
         Presentation(
             errors=int(errors[number]),
@@ -238,32 +219,31 @@ def evaluate(
         )
         for number, crop in enumerate(first)
     ]
-    by_presentation = compute_figures(means, labels[first], threshold, persons[first])
-    by_frame = compute_figures(scores, labels, threshold, persons)
-    return Evaluation(threshold, by_presentation, by_frame, presentations)
+    by_presentation = compute_figures(means, labels[first], persons[first])
+    by_frame = compute_figures(scores, labels, persons)
+    return Evaluation(THRESHOLD, by_presentation, by_frame, presentations)
 
 
 def compute_figures(
-    scores: np.ndarray, labels: np.ndarray, threshold: float, persons: np.ndarray
+    scores: np.ndarray, labels: np.ndarray, persons: np.ndarray
 ) -> Figures:
     """Compute the error rates of n trials, as `evaluate` does."""
-    import sklearn.metrics  # takes a second
+    from sklearn.metrics import roc_auc_score  # takes a second
 
     is_attack = labels != BONA_FIDE
-    names = np.unique(labels[is_attack]).tolist()
-    attacks = {name: scores[labels == name] for name in names}
+    attacks = {k: scores[labels == k] for k in np.unique(labels[is_attack]).tolist()}
     bona_fides = scores[~is_attack]
 
     def costs_at(threshold: float) -> tuple[dict[str, Rate], Rate]:
-        passing = {
-            name: rate_of(own >= threshold, persons[labels == name])
+        rates = [
+            (name, rate_of(own >= threshold, persons[labels == name]))
             for name, own in attacks.items()
-        }
-        kinds = passing.items()  # of equal rates, the highest limit is the worst
-        kinds = sorted(kinds, key=lambda own: (-own[1].rate, -own[1].interval[1]))
-        return dict(kinds), rate_of(bona_fides < threshold, persons[~is_attack])
+        ]
+        # Of equal rates, that with the highest limit is the worst.
+        rates.sort(key=lambda own: (-own[1].rate, -own[1].interval[1]))
+        return dict(rates), rate_of(bona_fides < threshold, persons[~is_attack])
 
-    passing, rejected = costs_at(threshold)
+    passing, rejected = costs_at(THRESHOLD)
     figures = Figures(rejected, passing, next(iter(passing), None))
     if not attacks or not len(bona_fides):
         return figures
@@ -271,9 +251,8 @@ def compute_figures(
     equal = {name: equal_error(own, bona_fides) for name, own in attacks.items()}
     figures.eer_instrument = max(equal, key=lambda name: equal[name][0])
     figures.eer, figures.eer_threshold = equal[figures.eer_instrument]
-    auc = float(sklearn.metrics.roc_auc_score(~is_attack, scores))
-    figures.auc = min(1.0, auc)  # rounding may take it beyond 1
-    points = {"chosen beforehand": threshold, "equal error": figures.eer_threshold}
+    figures.auc = min(1.0, float(roc_auc_score(~is_attack, scores)))  # may be 1 + 2e-16
+    points = {"chosen beforehand": THRESHOLD, "equal error": figures.eer_threshold}
     for limit in LIMITS:
         at = threshold_at_apcer(attacks, bona_fides, limit / 100)
         if at is not None:
@@ -281,6 +260,6 @@ def compute_figures(
     for point, at in points.items():
         passing, rejected = costs_at(at)
         worst = next(iter(passing))
-        costs = passing[worst], rejected, passing
-        figures.operating_points[point] = OperatingPoint(at, worst, *costs)
+        costs = OperatingPoint(at, worst, passing[worst], rejected, passing)
+        figures.operating_points[point] = costs
     return figures

@@ -5,7 +5,7 @@ import os
 from itertools import cycle
 from pathlib import Path
 
-from pyimagesearch.dataset import Dataset, sources_of
+from pyimagesearch.dataset import Dataset
 from pyimagesearch.files import atomic_write
 from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.measurement import TRIALS_FOR_RATE, Measurement, rank_hardest
@@ -34,15 +34,11 @@ LEAST_RATE = 0.001  # on the axes of the DET curve, where 0 has no place
 
 
 def plot_report(
-    path: Path,
-    histories: list[dict[str, list[float]]],
-    scores: np.ndarray | None,
-    dataset: Dataset,
-    measurement: Measurement,
+    path: Path, histories: list, scores, dataset: Dataset, measurement: Measurement
 ) -> bytes:
     """Draw training curves, scores, errors and the hardest presentations into one PNG.
 
-    `histories` come from `train_network` and may be empty. `scores`, (n,), are the
+    `histories` are dicts from `train_network`, if any. `scores`, (n,) floats, are the
     probabilities of bona fide of the dataset's crops, of which `measurement` says more;
     None draws the curves only. Returns the PNG, which is 1200 pixels wide.
     """
@@ -85,38 +81,30 @@ def plot_report(
     return content.getvalue()
 
 
-def plot_training(axes: Axes, histories: list[dict[str, list[float]]]) -> None:
+def plot_training(axes: Axes, histories: list[dict]) -> None:
     """Plot loss and accuracy by epoch, as the tutorial does; of folds, their means."""
     length = min(len(history["loss"]) for history in histories)
     epochs = np.arange(1, length + 1)
-    for key, label in (
-        ("loss", "train_loss"),
-        ("val_loss", "val_loss"),
-        ("accuracy", "train_acc"),
-        ("val_accuracy", "val_acc"),
-    ):
+    keys = "loss", "val_loss", "accuracy", "val_accuracy"
+    labels = "train_loss", "val_loss", "train_acc", "val_acc"
+    for key, label in zip(keys, labels, strict=True):
         curves = []
         for history in histories:
-            values, count = history.get(key), len(history["loss"])
-            if values:
-                measured = np.arange(1, count + 1)
-                if key.startswith("val"):
-                    measured = np.array(history["validated"])
+            if values := history.get(key):
+                every = range(1, len(history["loss"]) + 1)
+                measured = history["validated"] if key.startswith("val") else every
                 # Stretched, as smaller folds may take more epochs.
-                x = measured * length / count
+                x = np.array(measured) * length / len(every)
                 curves.append(np.interp(epochs, x, values, left=np.nan))
         if curves:
-            marker = "." if length < 3 else ""
-            (line,) = axes.plot(
-                epochs, np.mean(curves, axis=0), marker=marker, label=label
-            )
+            look = {"marker": "." if length < 3 else "", "label": label}
+            (line,) = axes.plot(epochs, np.mean(curves, axis=0), **look)
         for own in curves if len(curves) > 1 else ():
             axes.plot(epochs, own, color=line.get_color(), alpha=0.25)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("Training Loss and Accuracy on Dataset")
     folds = f" (mean of {len(histories)} folds)" if len(histories) > 1 else ""
-    axes.set_xlabel(f"Epoch #{folds}")
-    axes.set_ylabel("Loss/Accuracy")
+    axes.set(xlabel=f"Epoch #{folds}", ylabel="Loss/Accuracy")
     axes.legend(loc="best")
 
 
@@ -125,9 +113,9 @@ def as_text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def color_classes(labels: np.ndarray) -> dict[str, str]:
+def color_classes(labels: np.ndarray | set) -> dict[str, str]:
     """Give real faces and each kind of attack a colour, real faces first."""
-    kinds = [str(label) for label in np.unique(labels) if label != BONA_FIDE]
+    kinds = sorted({*labels} - {BONA_FIDE})
     colors = {BONA_FIDE: REAL_COLOR} if BONA_FIDE in labels else {}
     return colors | dict(zip(kinds, cycle(ATTACK_COLORS), strict=False))
 
@@ -139,62 +127,51 @@ def plot_scores(
     bins = np.linspace(0, 1, 41)
     for label, color in color_classes(labels).items():
         own = labels == label
-        name = f"{as_text(label)} ({own.sum()})"
-        look = {"histtype": "step", "linewidth": 2, "color": color, "label": name}
-        axes.hist(scores[own], bins, **look)
+        look = {"color": color, "label": f"{as_text(label)} ({own.sum()})"}
+        axes.hist(scores[own], bins, histtype="step", linewidth=2, **look)
     axes.axvline(THRESHOLD, color="black", linestyle="--", label="threshold")
     axes.set_yscale("symlog", linthresh=1)
-    axes.yaxis.set_major_locator(
-        SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5))
-    )
+    ticks = SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 2, 5))
+    axes.yaxis.set_major_locator(ticks)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.1)
-    axes.set_title("Scores: real from the line on")
+    axes.set(title="Scores: real from the line on", ylabel="crops")
     why = f"\na DET curve takes {TRIALS_FOR_DET} trials of each class"
     axes.set_xlabel("probability of real" + ("" if has_det else why))
-    axes.set_ylabel("crops")
     axes.legend(loc="upper center")
 
 
 def plot_det(
     axes: Axes, scores: np.ndarray, labels: np.ndarray, figures: Figures
 ) -> None:
-    """Plot DET curves of n trials by kind of attack, on normal-deviate axes.
-
-    A dot shows the threshold of the figures, with intervals.
-    """
-    for label, color in color_classes(labels).items():
-        if label == BONA_FIDE:
-            continue
-        own = np.isin(labels, [label, BONA_FIDE])
+    """Plot DET curves of n trials by kind of attack, and a dot with intervals."""
+    ends, colors = (LEAST_RATE, 1 - LEAST_RATE), color_classes(labels)
+    for kind in sorted(figures.apcer):
+        own = np.isin(labels, [kind, BONA_FIDE])
         passing, rejected, _ = det_curve(labels[own] == BONA_FIDE, scores[own])
         # Both ends, which scikit-learn leaves out where classes do not overlap.
         passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
-        rates = {"fpr": _on_axes(passing), "fnr": _on_axes(rejected)}
-        look = {"color": color, "drawstyle": "steps-post", "label": as_text(label)}
-        DetCurveDisplay(**rates).plot(axes, **look)
+        look = {"drawstyle": "steps-post", "label": as_text(kind)}
+        rates = np.clip([passing, rejected], *ends)
+        DetCurveDisplay(fpr=rates[0], fnr=rates[1]).plot(
+            axes, color=colors[kind], **look
+        )
     rates = figures.apcer[figures.worst_instrument], figures.bpcer
-    values = [norm.ppf(_on_axes([own.rate, *own.interval])) for own in rates]
+    values = [norm.ppf(np.clip([own.rate, *own.interval], *ends)) for own in rates]
     (x, left, right), (y, bottom, top) = values
     bars = {"xerr": [[x - left], [right - x]], "yerr": [[y - bottom], [top - y]]}
     look = {"fmt": "o", "color": "black", "capsize": 4}
     axes.errorbar(x, y, **bars, **look, label=f"threshold {THRESHOLD:g}, 95 %")
-    edge = norm.ppf(LEAST_RATE)
-    axes.set(xlim=(edge - 0.1, 0.1 - edge), ylim=(edge - 0.1, 0.1 - edge))
+    edge = 0.1 - norm.ppf(LEAST_RATE)
+    axes.set(xlim=(-edge, edge), ylim=(-edge, edge), xlabel="attacks that pass (APCER)")
     axes.set_title(f"DET of {len(scores)} trials: the lower left is best")
-    axes.set_xlabel("attacks that pass (APCER)")
     axes.set_ylabel("real faces that are rejected (BPCER)")
     axes.legend(loc="upper right", fontsize=8)
 
 
-def _on_axes(rates) -> np.ndarray:
-    return np.clip(rates, LEAST_RATE, 1 - LEAST_RATE)
-
-
 def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
     """Plot error rates of crops by size of the face and by class."""
-    names = {name for own in by_size.values() for name in own}
-    colors = color_classes(np.array(sorted(names)))
+    colors = color_classes({name for own in by_size.values() for name in own})
     width = 0.8 / len(colors)
     for rank, (label, color) in enumerate(colors.items()):
         rates = {
@@ -210,39 +187,31 @@ def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
     axes.set_xticks(range(len(by_size)), by_size)
     axes.set_xlim(-0.6, len(by_size) - 0.4)
     axes.set_title(f"Errors by size of the face, of {TRIALS_FOR_RATE} crops or more")
-    axes.set_xlabel("size of the face, pixels")
-    axes.set_ylabel("errors, %")
+    axes.set(xlabel="size of the face, pixels", ylabel="errors, %")
     axes.legend(loc="upper right", fontsize=8)
 
 
 def plot_hardest(
     axes: Axes, scores: np.ndarray, dataset: Dataset, evaluation: Evaluation
 ) -> None:
-    """Show frames of the presentations that are furthest on the wrong side.
-
-    Of each part of a presentation it is the hardest frame. If there are few
-    presentations, more frames of each are shown.
-    """
+    """Show the hardest presentations, by the hardest frame of each of their parts."""
     is_real = dataset.labels == BONA_FIDE
     wrongness = np.where(is_real, -scores, scores)
     is_wrong = (scores >= THRESHOLD) != is_real
-    crops_of = {}
-    for crop, key in enumerate(sources_of(dataset)):
-        crops_of.setdefault(key, []).append(crop)
     hardest = rank_hardest(evaluation)
-    shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3
+    shown = 12 if len(hardest) <= 2 else 6 if len(hardest) <= 4 else 3  # frames
     for place, own in enumerate(hardest[: 24 // shown]):
         row, column = divmod(place * shown, CROPS_IN_ROW)
-        score, top = f"{own.mean_score:.3f}", row * CELL_HEIGHT
-        wrong = (own.mean_score >= THRESHOLD) != (own.label == BONA_FIDE)
-        score, color = (f"{score}  WRONG", WRONG_COLOR) if wrong else (score, "black")
+        score, color, top = f"{own.mean_score:.3f}", "black", row * CELL_HEIGHT
+        if (own.mean_score >= THRESHOLD) != (own.label == BONA_FIDE):
+            score, color = f"{score}  WRONG", WRONG_COLOR
         label, name = as_text(own.label)[:LETTERS], as_text(own.source)
         room = shown * LETTERS - len(f"{label}    {score}")
         name = name if len(name) <= room else f"...{name[3 - room :]}"
         look = {"color": color, "va": "top", "fontsize": 9, "family": "monospace"}
         axes.text(column, top, f"{label}  {name}  {score}", **look)
-        crops = crops_of[own.label, own.source]
-        for part in np.array_split(crops, min(shown, len(crops))):
+        is_own = (dataset.labels == own.label) & (dataset.sources == own.source)
+        for part in np.array_split(np.flatnonzero(is_own), min(shown, own.n)):
             crop = part[wrongness[part].argmax()]
             image = read_image(dataset.paths[crop])
             if image is not None:  # deleted meanwhile
@@ -250,11 +219,9 @@ def plot_hardest(
                 side = column, column + width, top + 0.3 + height, top + 0.3
                 axes.imshow(image[..., ::-1], extent=side)  # BGR to RGB
                 color = WRONG_COLOR if is_wrong[crop] else "black"
-                x, y = column + width / 2, top + 0.27
-                text = f"{scores[crop]:.3f}"
-                axes.text(x, y, text, color=color, ha="center", fontsize=7)
+                look = {"color": color, "ha": "center", "fontsize": 7}
+                axes.text(column + width / 2, top + 0.27, f"{scores[crop]:.3f}", **look)
             column += 1
-    bottom = CELL_HEIGHT * min(2, len(hardest))
-    axes.set(xlim=(0, CROPS_IN_ROW), ylim=(bottom, 0))
+    axes.set(xlim=(0, CROPS_IN_ROW), ylim=(CELL_HEIGHT * min(2, len(hardest)), 0))
     axes.axis("off")
     axes.set_title("The hardest presentations, and the probability of real")

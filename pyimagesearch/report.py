@@ -1,14 +1,9 @@
-"""Turn the figures of an evaluation into text, JSON and HTML.
-
-The text is printed and kept short; the HTML contains the full results and the picture.
-Both begin with a sentence that says what the figures are worth.
-"""
+"""A report of an evaluation: a short text to print, HTML with the picture, JSON."""
 
 import base64
 import html
 import json
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -20,13 +15,8 @@ from pyimagesearch.console import listing, percent
 from pyimagesearch.dataset import Dataset, digest_dataset, list_files
 from pyimagesearch.files import atomic_write
 from pyimagesearch.labels import THRESHOLD, Labels
-from pyimagesearch.measurement import (
-    TRIALS_FOR_RATE,
-    Measurement,
-    NonResponse,
-    rank_hardest,
-)
-from pyimagesearch.metrics import LIMITS, Figures, Presentation, Rate
+from pyimagesearch.measurement import TRIALS_FOR_RATE, Measurement, rank_hardest
+from pyimagesearch.metrics import LIMITS, Figures, Rate
 from pyimagesearch.names import BONA_FIDE
 
 import cv2
@@ -34,7 +24,6 @@ import cv2
 KINDS_PRINTED = 4
 GAPS_PRINTED = 2
 HARDEST = 20
-PACKAGES = "numpy", "tensorflow", "keras", "scikit-learn"
 CLAIM = (
     "to claim an APCER of 10, 5 or 1 % takes 35, 73 or 381 of each kind, of as many "
     "persons, without an error; thresholds chosen on this footage are optimistic"
@@ -56,13 +45,13 @@ class Section(NamedTuple):
     title: str
     header: list[str]  # of the columns after the first, whose header is the title
     rows: list[list[str]]
-    notes: Sequence[str] = ()
+    notes: list[str] | tuple = ()
 
 
 def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
     """Say what is needed to measure a dataset again, ready for JSON."""
     versions = {"python": sys.version.split()[0], "opencv": cv2.__version__}
-    for package in PACKAGES:
+    for package in ("numpy", "tensorflow", "keras", "scikit-learn"):
         with suppress(PackageNotFoundError):  # such as keras beside tensorflow-cpu
             versions[package] = version(package)
     return {
@@ -77,15 +66,13 @@ def describe(dataset: Dataset, labels: Labels, folder: Path) -> dict:
     }
 
 
-def write_report(
-    path: Path, measurement: Measurement, made: dict, picture: bytes
-) -> None:
-    """Write a report, as HTML with a PNG inside or as JSON, as the path ends.
+def write_report(path: Path, measurement: Measurement, made: dict, png: bytes) -> None:
+    """Write a report, as one HTML page with a PNG inside or as JSON, as the path ends.
 
     `made` says how it was made, with `describe`, and is ready for JSON.
     """
     if path.suffix.lower() == ".html":
-        text = format_html(measurement, made, picture)
+        text = _format_html(measurement, made, png)
     else:
         figures = asdict(measurement).items()
         report = {key: value for key, value in figures if value is not None} | made
@@ -110,15 +97,11 @@ def format_text(section: Section) -> str:
     """Format a section for a terminal, its columns aligned."""
     table = [[section.title, *section.header], *section.rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        for row in table
-    ]
-    return "\n".join(line.rstrip() for line in [*lines, *section.notes])
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    return "\n".join([*lines, *section.notes])
 
 
-def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
-    """Format the full results as one page that needs no other file."""
+def _format_html(measurement: Measurement, made: dict, png: bytes) -> str:
     title = html.escape(f"{made['model']} on {made['dataset']}")
     lines = ["<!doctype html><html lang=en><meta charset=utf-8>"]
     lines += ["<meta name=viewport content='width=device-width, initial-scale=1'>"]
@@ -128,26 +111,26 @@ def format_html(measurement: Measurement, made: dict, picture: bytes) -> str:
     lines += [f"<p>{html.escape(note)}" for note in measurement.notes]
     shown, folded = [], []
     if evaluation := measurement.evaluation:
-        shown = [figures_section(measurement)]
-        shown[0].rows.extend(other_terms(evaluation.figures))
-        shown += [thresholds_section(evaluation.figures)]
-        shown[1].notes.append(CLAIM)
-        gaps = [[gap] for gap in measurement.not_tested]
-        everybody = {"all": evaluation.frames.rates}
+        figures = figures_section(measurement)
+        figures.rows.extend(other_terms(evaluation.figures))
+        thresholds = thresholds_section(evaluation.figures)
+        thresholds.notes.append(CLAIM)
+        sizes = {"all": evaluation.frames.rates} | measurement.by_size
         hardest = rank_hardest(evaluation)
-        shown += [
-            Section("not tested", [], gaps),
-            groups_section("crops by size in pixels", everybody | measurement.by_size),
-            groups_section("crops by person", measurement.by_person),
+        shown = [
+            figures,
+            thresholds,
+            Section("not tested", [], [[gap] for gap in measurement.not_tested]),
+            _groups_section("crops by size in pixels", sizes),
+            _groups_section("crops by person", measurement.by_person),
             presentations_section("hardest presentations", hardest[:HARDEST], False),
         ]
         folded = [presentations_section("all presentations", hardest, True)]
-    folded += [files_section(made), made_section(made)]
+    folded += _made_sections(made)
     tables = [_format_table("h2", section) for section in shown if section.rows]
-    if picture:
-        content = base64.b64encode(picture).decode()
-        image = f'<div><img alt="" src="data:image/png;base64,{content}"></div>'
-        tables.insert(1, image)
+    if png:
+        source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        tables.insert(1, f'<div><img alt="" src="{source}"></div>')
     for section in folded:
         tables += ["<details>", _format_table("summary", section), "</details>"]
     return "\n".join([*lines, *tables]) + "\n"
@@ -169,14 +152,14 @@ def _format_row(tag: str, cells: list[str]) -> str:
 def figures_section(measurement: Measurement) -> Section:
     """Tabulate errors and non-responses by class."""
     evaluation, rows = measurement.evaluation, []
-    silent = {k: format_silent(own) for k, own in measurement.non_response.items()}
+    silent = {k: _format_silent(own) for k, own in measurement.non_response.items()}
     unit = "crops" if evaluation.counts_crops else "presentations"
     for label, rate in evaluation.figures.rates.items():
         name = f"APCER {label}: share classified as real"
         if label == BONA_FIDE:
             name = "BPCER: share of real faces classified as attacks"
         share = percent(rate.rate) if rate.n >= TRIALS_FOR_RATE else ""
-        limits = interval(rate) + ("" if rate.persons else f", of {unit}")
+        limits = _interval(rate) + ("" if rate.persons else f", of {unit}")
         row = [name, f"{rate.errors} of {rate.n}", share, limits]
         rows.append([*row, str(rate.persons or "not known"), silent.pop(label)])
     rows += [[label, "no face", "", "", "", text] for label, text in silent.items()]
@@ -206,9 +189,8 @@ def thresholds_section(figures: Figures) -> Section:
             continue
         kinds = point.by_instrument.items()
         passing = [f"{kind} {format_rate(rate)}" for kind, rate in kinds]
-        row = [f"--threshold {point.threshold}", name]
-        row += [listing(passing, KINDS_PRINTED), format_rate(point.bpcer)]
-        rows[point.threshold] = row
+        costs = listing(passing, KINDS_PRINTED), format_rate(point.bpcer)
+        rows[point.threshold] = [f"--threshold {point.threshold}", name, *costs]
     for percentage in LIMITS if points else ():
         name, need = f"APCER at most {percentage} %", 100 // percentage
         few = {kind: rate.n for kind, rate in figures.apcer.items() if rate.n < need}
@@ -220,8 +202,7 @@ def thresholds_section(figures: Figures) -> Section:
     return Section("thresholds", ["", "APCER", "BPCER"], list(rows.values()), notes)
 
 
-def groups_section(title: str, groups: dict) -> Section:
-    """Tabulate errors of crops by group and by class."""
+def _groups_section(title: str, groups: dict) -> Section:
     labels = list(dict.fromkeys(label for own in groups.values() for label in own))
     rows = []
     for group, own in groups.items():
@@ -230,9 +211,7 @@ def groups_section(title: str, groups: dict) -> Section:
     return Section(title, labels, rows)
 
 
-def presentations_section(
-    title: str, presentations: list[Presentation], joins: bool
-) -> Section:
+def presentations_section(title: str, presentations: list, joins: bool) -> Section:
     """List presentations; `joins` puts photographs of one person in one row."""
     groups, rows = {}, []
     for own in presentations:
@@ -249,22 +228,17 @@ def presentations_section(
     return Section(title, ["class", "mean score", "errors of crops", ""], rows)
 
 
-def made_section(made: dict) -> Section:
-    """List what is needed to make the report again."""
+def _made_sections(made: dict) -> list[Section]:
+    keys = "source", "label", "crops", "fingerprint"
+    files = [[str(file[key]) for key in keys] for file in made["files"]]
     rows = []
     for key, value in made.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {own}" for name, own in value.items())
         if value is not None and key not in ("files", "history"):
             rows.append([key, str(value)])
-    return Section("how this was made", [], rows)
-
-
-def files_section(made: dict) -> Section:
-    """List the files of the dataset."""
-    keys = "source", "label", "crops", "fingerprint"
-    rows = [[str(file[key]) for key in keys] for file in made["files"]]
-    return Section("files", ["class", "crops", "fingerprint"], rows)
+    header = ["class", "crops", "fingerprint"]
+    return [Section("files", header, files), Section("how this was made", [], rows)]
 
 
 def format_rate(rate: Rate) -> str:
@@ -272,19 +246,17 @@ def format_rate(rate: Rate) -> str:
     if not rate.n:
         return "0 of 0"
     count = percent(rate.rate) if rate.n >= TRIALS_FOR_RATE else str(rate.errors)
-    return f"{count} of {rate.n} ({interval(rate)})"
+    return f"{count} of {rate.n} ({_interval(rate)})"
 
 
-def interval(rate: Rate) -> str:
-    """Format Wilson's interval, or the upper limit if trials are few."""
+def _interval(rate: Rate) -> str:
     low, high = map(percent, rate.interval)
     return f"{low} to {high}" if rate.n >= TRIALS_FOR_RATE else f"up to {high}"
 
 
-def format_silent(counts: NonResponse) -> str:
-    """Format in how many presentations, and in how many frames, no face was found."""
-    if not counts.presentations.n:
-        return "not known"
+def _format_silent(counts) -> str:
     own, frames = counts.presentations, counts.frames
+    if not own.n:
+        return "not known"
     text = f"{own.errors} of {own.n}; frames: {frames.errors} of {frames.n}"
     return text + (f"; {counts.not_known} not known" if counts.not_known else "")

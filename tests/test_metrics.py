@@ -144,7 +144,7 @@ def test_of_kinds_with_the_same_rate_the_worst_has_the_highest_limit():
     labels = np.repeat(["print", "replay", BONA_FIDE], [60, 4, 20])
     scores = np.repeat([0.1, 0.9], [64, 20])
     sources = np.array([f"v{number}" for number in range(84)])
-    figures = evaluate(scores, labels, sources, 0.5).presentations
+    figures = evaluate(scores, labels, sources).presentations
     assert figures.worst_instrument == "replay"
     for point in figures.operating_points.values():
         assert point.instrument == "replay"
@@ -184,7 +184,7 @@ def test_rates_agree_with_scikit_learn(attacks, bona_fides, decimals):
 
     labels = np.where(truth == 1, BONA_FIDE, "fake")
     sources = np.array(["one"] * len(truth))
-    figures = evaluate(scores, labels, sources, 0.5).frames
+    figures = evaluate(scores, labels, sources).frames
     assert figures.auc == pytest.approx(sklearn_metrics.roc_auc_score(truth, scores))
     wrong = (figures.acer * 2, figures.bpcer.rate)
     assert 1 - wrong[0] / 2 == pytest.approx(
@@ -207,7 +207,7 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
     scores = np.array([0.9, 0.1, 0.1, 0.1, 0.6, 0.4, 0.9, 0.2])
     labels = np.array(["print"] * 4 + ["replay"] * 2 + [BONA_FIDE] * 2)
     sources = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
-    evaluation = evaluate(scores, labels, sources, 0.5)
+    evaluation = evaluate(scores, labels, sources)
     frames, presentations = evaluation.frames, evaluation.presentations
     assert frames.apcer["print"].rate == 0.25
     assert frames.apcer["replay"].rate == 0.5
@@ -225,7 +225,7 @@ def test_apcer_is_per_instrument_and_the_worst_one_counts():
 
 def test_sources_of_one_name_in_two_classes_are_two():
     evaluation = evaluate(
-        np.array([0.1, 0.9]), np.array(["fake", BONA_FIDE]), np.array(["v", "v"]), 0.5
+        np.array([0.1, 0.9]), np.array(["fake", BONA_FIDE]), np.array(["v", "v"])
     )
     assert len(evaluation.sources) == 2
     assert evaluation.presentations.acer == 0
@@ -242,7 +242,7 @@ def test_sources_of_one_name_in_two_classes_are_two():
 )
 def test_only_one_kind_of_crops(labels, missing):
     scores = np.linspace(0.2, 0.8, len(labels))
-    evaluation = evaluate(scores, np.array(labels), np.array(labels), 0.5)
+    evaluation = evaluate(scores, np.array(labels), np.array(labels))
     frames = evaluation.frames
     assert frames.acer is frames.eer is frames.auc is None
     if missing == "apcer":
@@ -259,7 +259,7 @@ def test_the_figures_have_the_rates_at_each_operating_point():
     labels = np.array(["fake", "print"] * 60 + [BONA_FIDE] * 30)
     sources = np.array([f"v{i // 30}" for i in range(150)])
     scores = np.r_[attacks, bona_fides]
-    figures = evaluate(scores, labels, sources, 0.5).frames
+    figures = evaluate(scores, labels, sources).frames
     points = figures.operating_points
     limits = ["APCER at most 10 %", "APCER at most 5 %"]  # of 60 each, 1 % is none
     assert [*points] == ["chosen beforehand", "equal error", *limits]
@@ -278,14 +278,14 @@ def test_the_figures_have_the_rates_at_each_operating_point():
 def test_prints_that_all_pass_do_not_vanish_among_many_replays():
     scores = np.r_[np.full(95, 0.1), np.full(20, 0.9), np.full(40, 0.8)]
     labels = np.repeat(["replay", "print", BONA_FIDE], [95, 20, 40])
-    figures = evaluate(scores, labels, labels, 0.5).frames
+    figures = evaluate(scores, labels, labels).frames
     point = figures.operating_points["APCER at most 5 %"]
     assert point.threshold > 0.9
     assert point.bpcer.rate == 1
     assert (figures.eer, figures.eer_instrument) == (1, "print")
     # With five prints, nobody can tell.
     few = np.r_[0:100, 115:155]
-    figures = evaluate(scores[few], labels[few], labels[few], 0.5).frames
+    figures = evaluate(scores[few], labels[few], labels[few]).frames
     assert [*figures.operating_points] == ["chosen beforehand", "equal error"]
 
 
@@ -298,7 +298,7 @@ def test_the_equal_error_rate_is_that_of_the_worst_kind(seed):
     bona_fides = rng.beta(4, 2, 30)
     labels = np.repeat([*kinds, BONA_FIDE], [*map(len, kinds.values()), 30])
     scores = np.concatenate([*kinds.values(), bona_fides])
-    figures = evaluate(scores, labels, labels, 0.5).frames
+    figures = evaluate(scores, labels, labels).frames
     rates = {name: equal_error(own, bona_fides) for name, own in kinds.items()}
     worst = figures.eer_instrument
     assert (figures.eer, figures.eer_threshold) == rates[worst]
@@ -312,7 +312,7 @@ def test_no_probability_is_above_1_whatever_rounding_does():
     counts = attacks + bona_fides
     scores = np.repeat(np.arange(len(counts)) / 100, counts)
     labels = np.repeat(["fake", BONA_FIDE], [sum(attacks), sum(bona_fides)])
-    assert evaluate(scores, labels, labels, 0.5).frames.auc == 1
+    assert evaluate(scores, labels, labels).frames.auc == 1
 
 
 def awkward_scores(rng):
@@ -436,7 +436,6 @@ def test_attacks_that_pass_at_every_threshold_leave_no_bpcer():
         np.r_[attacks, bona_fides],
         np.array(["fake"] * 20 + [BONA_FIDE] * 3),
         np.array(["one"] * 23),
-        0.5,
     ).frames.operating_points
     # Two of twenty pass, which is no more than 10 %.
     assert [*points] == ["chosen beforehand", "equal error", "APCER at most 10 %"]

@@ -201,7 +201,7 @@ def test_the_det_curve_has_the_rates_at_every_threshold_and_the_interval_of_ours
     rng = np.random.default_rng(0)
     scores = np.clip((labels == "real") * 0.3 + rng.normal(0.4, 0.2, 85), 0, 1)
     sources = np.array([f"s{number}" for number in range(85)])  # photographs
-    evaluation = evaluate(scores, labels, sources, 0.5)
+    evaluation = evaluate(scores, labels, sources)
     axes = Figure().subplots()
     plot_det(axes, scores, labels, evaluation.presentations)
     for kind, color in zip(["print", "replay"], ATTACK_COLORS, strict=False):

@@ -21,7 +21,6 @@ from pyimagesearch.console import UserError, exit_status
 from pyimagesearch.faces import shrink
 from pyimagesearch.flags import positive_int
 from pyimagesearch.folds import FOLDS, split_videos
-from pyimagesearch.labels import THRESHOLD
 from pyimagesearch.metrics import equal_error, evaluate
 from pyimagesearch.names import BONA_FIDE
 
@@ -71,7 +70,7 @@ def compute_figures(scores: np.ndarray, samples: Samples) -> dict[str, float]:
     for name in sorted(set(samples.labels) - {BONA_FIDE}):
         rate, _ = equal_error(scores[samples.labels == name], real)
         figures[f"EER, {name}"] = 100 * rate
-    frames = evaluate(scores, samples.labels, samples.sources, THRESHOLD).frames
+    frames = evaluate(scores, samples.labels, samples.sources).frames
     return figures | {"ACER at 0.5": 100 * frames.acer, "AUC": 100 * frames.auc}
 
 
