@@ -56,10 +56,9 @@ class Res10:
 
     def __init__(self, prototxt: bytes, caffemodel: bytes, size: int | None = None):
         self.size = self.SIZE
-        prototxt = self.PADDING.sub(rb"\g<1>0", prototxt)
-        self._net = cv2.dnn.readNetFromCaffe(
-            np.frombuffer(prototxt, np.uint8), np.frombuffer(caffemodel, np.uint8)
-        )
+        prototxt = np.frombuffer(self.PADDING.sub(rb"\g<1>0", prototxt), np.uint8)
+        caffemodel = np.frombuffer(caffemodel, np.uint8)
+        self._net = cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
@@ -115,8 +114,7 @@ class YuNet:
 def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
     """Load the face detector that a path means, see `find_detector`.
 
-    A file that is missing, not the published one, or unknown to this OpenCV is a
-    UserError.
+    A missing or damaged file, or one that this OpenCV cannot read, is a UserError.
     """
     kind, folder = find_detector(path)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
@@ -214,13 +212,10 @@ def detect_in_frames(
         faces, dropped = ([], 0) if frame.stale else detectors.detect(frame.image)
         return frame, faces, dropped
 
-    if not ahead:
-        yield from map(detect, frames)
-        return
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1 if ahead else threads)
     try:
-        yield from map_ahead(detect, frames)
+        yield from map_ahead(detect, frames) if ahead else map(detect, frames)
     finally:
         cv2.setNumThreads(threads)
 

