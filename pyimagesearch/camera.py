@@ -95,8 +95,7 @@ class Camera:
         picture = np.zeros((480, 640, 3), np.uint8)
         due = new = returned = time.monotonic()
         while True:
-            stale = 0.0
-            if self._wait(returned + LONGEST_WAIT - time.monotonic()):
+            if is_new := self._wait(returned + LONGEST_WAIT - time.monotonic()):
                 with self._changed:
                     picture, due = self._waiting.popleft()
                     self._changed.notify_all()
@@ -106,8 +105,7 @@ class Camera:
                     continue
             elif self._end.done() and not self._waiting:
                 return self._end.result()
-            else:
-                stale = time.monotonic() - new
+            stale = 0.0 if is_new else time.monotonic() - new
             is_image = isinstance(picture, np.ndarray)
             image = picture.copy() if is_image else to_image(picture)
             seconds = due - self._start + stale

@@ -84,7 +84,8 @@ class FileFrames:
                 self.read += 1
                 if still or number % skip == 0:
                     yield Frame(to_image(frame), source, number, seconds, still)
-        if number < skip and not (still or Path(clip.name).is_fifo()):
+        is_once = not is_address(clip.name) and Path(clip.name).is_fifo()
+        if number < skip and not (still or is_once):
             middle = (number + 1) // 2
             with closing(Video(clip.name, clip.shown)) as again:
                 for frame, seconds in islice(again.frames(), middle - 1, middle):

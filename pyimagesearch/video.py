@@ -129,9 +129,8 @@ class Video:
     def frames(self, live: bool = False) -> Iterator[tuple]:
         """Yield every frame, as PyAV's object, and its time in seconds.
 
-        A header's number of frames cannot be trusted: it reads to the end, also behind
-        damage, of which a line warns then. Without any frame that is a UserError; so is
-        a live one that breaks off.
+        It reads to the end, whatever the header says, and behind damage, of which it
+        warns. No frame, or a live video that breaks off, is a UserError.
         """
         import av
 
