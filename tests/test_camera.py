@@ -33,8 +33,7 @@ def test_a_device_is_a_camera():
 def impatient(monkeypatch):
     for module in (camera, video):
         monkeypatch.setattr(module, "READ_SECONDS", 1.5)
-    for module in (camera, inputs):
-        monkeypatch.setattr(module, "FIRST_PICTURE_SECONDS", 5.0)
+    monkeypatch.setattr(inputs, "FIRST_PICTURE_SECONDS", 5.0)
     monkeypatch.setattr(camera, "LONGEST_WAIT", 0.05)
     monkeypatch.setattr(camera, "REOPEN_PAUSES", (0.1, 0.2, 0.4))
 
@@ -372,16 +371,14 @@ def film(*values, dies=True):
         raise UserError("it died")
 
 
-def open_camera(*films, patient=False):
+def open_camera(*films, patient=False, skip=1):
     films = itertools.chain(films, (film() for _ in itertools.count()))
-    return Camera("camera3", next(films), lambda: next(films), patient)
+    return Camera("camera3", films, patient, skip, seconds=10.0)
 
 
 def values_of(source):
     return [
-        (number, int(image[0, 0, 0]))
-        for image, number, _, stale in source.pictures(1)
-        if not stale
+        (frame.number, int(frame.image[0, 0, 0])) for frame in source if not frame.stale
     ]
 
 
@@ -395,9 +392,9 @@ def test_a_camera_that_dies_is_reopened(impatient, capsys):
     before = threading.active_count()
     source, seen = open_camera(film(1, 2, 3), film(), film(4, 5)), []
     with pytest.raises(UserError, match="it died"):
-        for image, number, _, stale in source.pictures(1):
-            if not stale:
-                seen.append((number, int(image[0, 0, 0])))
+        for frame in source:
+            if not frame.stale:
+                seen.append((frame.number, int(frame.image[0, 0, 0])))
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
     error = capsys.readouterr().err
     assert error.count("camera3 gives no more pictures; trying again in") == 5
@@ -427,17 +424,16 @@ def test_only_the_latest_picture_of_a_camera_is_kept(has_clock):
 
     source = open_camera(shoot())
     assert received.wait(30)
-    image, number, _, _ = next(source.pictures(1))
-    assert (number, image[0, 0, 0]) == (1, 99)
+    frame = next(iter(source))
+    assert (frame.number, frame.image[0, 0, 0]) == (1, 99)
     done.set()
     source.close()
 
 
 def test_skipped_pictures_are_counted_and_do_not_stop_the_loop(monkeypatch):
     monkeypatch.setattr(camera, "LONGEST_WAIT", 0.05)
-    source = open_camera(film(*range(8), dies=False))
-    seen = [n for _, n, _, stale in source.pictures(3) if not stale]
-    assert seen == [3, 6]
+    source = open_camera(film(*range(8), dies=False), skip=3)
+    assert [frame.number for frame in source if not frame.stale] == [3, 6]
     assert source.read == 8
 
 
@@ -450,11 +446,11 @@ def test_a_read_that_hangs_is_left_alone(monkeypatch):
         done.wait(60)
 
     source = open_camera(hang())
-    pictures = source.pictures(1)
-    next(pictures)
-    image, number, _, stale = next(pictures)
-    assert (number, image[0, 0, 0]) == (1, 9)
-    assert stale > 0
+    frames = iter(source)
+    next(frames)
+    frame = next(frames)
+    assert (frame.number, frame.image[0, 0, 0]) == (1, 9)
+    assert frame.stale > 0
     source.close()
     assert not source._end.done()
     done.set()
