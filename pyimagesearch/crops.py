@@ -31,7 +31,7 @@ import numpy as np
 
 SOURCES_NAME = "sources.csv"
 OLD_NAME = "crops.csv"  # the list of earlier versions
-OLD_NAMES = {OLD_NAME, "frames.csv"}
+LIST_NAMES = {SOURCES_NAME, OLD_NAME, "frames.csv"}
 csv.field_size_limit(1 << 30)  # a quote that never ends is a bad row, not an error
 
 
@@ -257,7 +257,7 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
 
 def read_lists(files: list[Path]) -> dict[Path, SourceList]:
     """Read the lists among files, by folder; warn of those of earlier versions."""
-    if old := [str(path) for path in files if path.name in OLD_NAMES]:
+    if old := [str(path) for path in files if path.name in LIST_NAMES - {SOURCES_NAME}]:
         warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")
     lists = [path.parent for path in files if path.name == SOURCES_NAME]
     return {folder: SourceList(folder) for folder in lists}

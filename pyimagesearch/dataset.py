@@ -10,28 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from pyimagesearch import names
 from pyimagesearch.console import UserError, count_of, info, listing, warn
-from pyimagesearch.crops import (
-    OLD_NAMES,
-    SOURCES_NAME,
-    Source,
-    SourceList,
-    common_margin,
-    line_of,
-    read_lists,
-)
-from pyimagesearch.faces import HEIGHT, WIDTH, Res10, shrink
+from pyimagesearch.crops import LIST_NAMES, Source, common_margin, line_of, read_lists
+from pyimagesearch.faces import HEIGHT, WIDTH, shrink
 from pyimagesearch.files import find_files, is_left_out
 from pyimagesearch.inputs import warn_of_others
-from pyimagesearch.names import (
-    ATTACK,
-    BONA_FIDE,
-    SESSION,
-    UNSURE,
-    as_label,
-    person_of,
-    source_of,
-)
+from pyimagesearch.names import BONA_FIDE, UNSURE, as_label, source_of
 from pyimagesearch.video import IMAGE_SUFFIXES, read_image
 
 import numpy as np
@@ -54,7 +39,7 @@ class Dataset(NamedTuple):
     fingerprints: np.ndarray  # (n,) of str: of the file it was cut from, "" if unknown
     searches: dict[tuple[str, str], Source]  # by label and source, of those counted
     margin: float  # what the boxes were extended by, as a share of their size
-    detector: str  # that found most faces
+    detector: str  # that found most faces, "" if unknown
 
     @property
     def crops(self) -> np.ndarray:
@@ -70,7 +55,7 @@ class Dataset(NamedTuple):
     def classes(self) -> list[str]:
         """Names of the network's outputs, in alphabetical order."""
         classes = set(self.labels.tolist())
-        return sorted(classes if len(classes) > 1 else {*classes, ATTACK})
+        return sorted(classes if len(classes) > 1 else {*classes, names.ATTACK})
 
     @property
     def truth(self) -> np.ndarray:
@@ -79,11 +64,8 @@ class Dataset(NamedTuple):
 
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
-        chosen = {
-            name: own[crops]
-            for name, own in self._asdict().items()
-            if isinstance(own, np.ndarray)
-        }
+        known = self._asdict().items()
+        chosen = {key: own[crops] for key, own in known if isinstance(own, np.ndarray)}
         return self._replace(paths=[self.paths[crop] for crop in crops], **chosen)
 
 
@@ -96,9 +78,9 @@ def load_dataset(
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images, at any depth below, are resized. A warning names files that are no images.
-    Crops of different margins are a UserError, and so is a dataset `to_train` with that
-    lacks real faces, or attacks unless training `simulates` them.
+    Images, at any depth below, are resized. Crops of different margins are a UserError,
+    and so is a dataset `to_train` with that lacks real faces, or attacks unless
+    training `simulates` them.
     """
     info("loading images...")
     if not folder.is_dir():
@@ -125,8 +107,7 @@ def load_dataset(
                 warn(f"{path}: not a readable image; skipped")
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} images")
-    places = [path.relative_to(folder).parts for path in paths]
-    are_nested = check_classes(folder, places, to_train, simulates)
+    are_nested = check_classes(folder, paths, to_train, simulates)
 
     def place_of(path: Path) -> list[str]:
         place = list(path.relative_to(folder).parts)
@@ -138,7 +119,7 @@ def load_dataset(
             info(f"{folder / name}: counts as {BONA_FIDE}")
     margin, unlisted = common_margin(paths, lists)
     if unlisted:
-        what = f"without a line in {SOURCES_NAME}, taken to have margin {margin:g}"
+        what = f"without a line in sources.csv, taken to have margin {margin:g}"
         warn(f"{folder}: {count_of(unlisted, 'crop')} {what}")
     searches = {}
     for parent, own in lists.items():
@@ -164,7 +145,7 @@ def load_dataset(
         np.array([line.fingerprint for line in lines]),
         searches,
         margin,
-        max(detectors, key=detectors.get, default=Res10.NAME),
+        max(detectors, key=detectors.get, default=""),
     )
     for label, counts in count_sources(dataset).items():
         images = count_of(sum(counts.values()), "image")
@@ -172,11 +153,8 @@ def load_dataset(
     return dataset
 
 
-def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
-    """Find the images in the folders of classes, and the lists beside them.
-
-    A folder of a class that cannot be read is a UserError.
-    """
+def find_images(folder: Path) -> tuple[list[Path], dict]:
+    """Find the images in the folders of classes, and the lists beside them."""
     files = find_files(folder, says=True)
     for path in folder.iterdir():
         is_open = is_left_out(path.name) or os.access(path, os.R_OK | os.X_OK)
@@ -185,28 +163,25 @@ def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
     below = [path for path in files if path.parent != folder]
     if strays := len(files) - len(below):
         warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
-    lists = read_lists(below)
-    files = [path for path in below if path.name not in {SOURCES_NAME, *OLD_NAMES}]
-    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
-    if unsure:
-        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
-    files = [path for path in files if path not in unsure]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    warn_of_others(folder, sorted({*files} - {*images}))
-    return images, lists
+    files = [path for path in below if path.name not in LIST_NAMES]
+    known = [path for path in files if path.relative_to(folder).parts[0] != UNSURE]
+    if unsure := len(files) - len(known):
+        info(f"{folder / UNSURE}: {count_of(unsure, 'file')} yet to be sorted")
+    images = [path for path in known if path.suffix.lower() in IMAGE_SUFFIXES]
+    warn_of_others(folder, sorted({*known} - {*images}))
+    return images, read_lists(below)
 
 
 def check_classes(
-    folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
+    folder: Path, paths: list[Path], to_train: bool, simulates: bool
 ) -> bool:
-    """Return whether the folders of classes are in folders of persons.
-
-    If there are no such folders, that is a UserError.
-    """
-    counts, below = Counter(place[0] for place in places), {}
-    for name, *rest in places:
-        below.setdefault(name, set()).add(as_label(rest[0]))
-    classes, hint = {as_label(name) for name in counts}, ""
+    """Return whether the folders of classes, which there must be, are in persons'."""
+    counts, below, hint = Counter(), {}, ""
+    for path in paths:
+        name, inner, *_ = path.relative_to(folder).parts
+        counts[name] += 1
+        below.setdefault(name, set()).add(as_label(inner))
+    classes = {as_label(name) for name in counts}
     if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
         return False
     splits = [name for name, own in below.items() if {BONA_FIDE} < own]
@@ -222,18 +197,15 @@ def check_classes(
         hint = f"; try --dataset {folder / best}"
     elif counts and all(map(str.isdigit, counts)):
         hint = "; which number is real cannot be known: rename the folders"
+    found = ", ".join(counts) or "none"
     raise UserError(
         f"{folder}: expected a folder of images for each class, {BONA_FIDE} and at "
-        f"least one kind of attack, such as fake; found {', '.join(counts) or 'none'}"
-        + hint
+        f"least one kind of attack, such as fake; found {found}{hint}"
     )
 
 
 def tell_persons(
-    keys: list[tuple[str, str]],
-    frames: Sequence[int],
-    lines: list[Source],
-    strict: bool,
+    keys: list[tuple[str, str]], frames: Sequence, lines: list[Source], strict: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Say whose face each crop shows, and of which session it is, both (n,) of str.
 
@@ -249,26 +221,25 @@ def tell_persons(
         kind = Path(line.fingerprint).suffix
         is_photo = kind in IMAGE_SUFFIXES if kind else key not in videos
         given = unicodedata.normalize("NFC", line.person).strip().lower()
-        name = key[1] if line.fingerprint else SESSION.sub("", key[1])
-        persons[key] = given or person_of(name, key[0], is_photo)
+        name = key[1] if line.fingerprint else names.SESSION.sub("", key[1])
+        persons[key] = given or names.person_of(name, key[0], is_photo)
         photos = f"photographs of {persons[key]}"
         sessions[key] = photos if is_photo else line.fingerprint or key[1]
         if line.fingerprint:
             own = files.setdefault(line.fingerprint, [])
             own.insert(0 if given else len(own), key)
     for own in files.values():
-        shown, names = ["/".join(key) for key in own], {persons[key] for key in own}
+        shown, found = ["/".join(key) for key in own], {persons[key] for key in own}
         if strict and {BONA_FIDE} < {key[0] for key in own if known[key].searched}:
             text = "one file, as real and as attack; delete the wrong crops"
             raise UserError(f"{', '.join(shown)}: {text}")
-        if len(names) > 1:
+        if len(found) > 1:
             same.append(" = ".join(shown))
             first = persons[own[0]]
-            persons = {k: first if v in names else v for k, v in persons.items()}
+            persons = {k: first if v in found else v for k, v in persons.items()}
     if same:
         info(f"one file, so one person: {listing(same, 5)}")
-    found = [(persons[key], sessions[key]) for key in keys]
-    return np.array([who for who, _ in found]), np.array([what for _, what in found])
+    return np.array([persons[k] for k in keys]), np.array([sessions[k] for k in keys])
 
 
 def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
