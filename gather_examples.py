@@ -99,8 +99,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("-s", "--skip", type=flags.positive_int, metavar="N", default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
-    what = "extend the box by this share of its width and height on each side, 0 to 1 "
-    what += "(default: %(default)s)"
+    what = "extend the box by this share on each side, 0 to 1 (default: %(default)s)"
     add("--margin", type=flags.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 

@@ -12,16 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from pyimagesearch import files
 from pyimagesearch.console import UserError, listing, warn
 from pyimagesearch.faces import DetectorPool, Face, crop_face
-from pyimagesearch.files import (
-    Appender,
-    find_files,
-    fingerprint_of,
-    is_left_out,
-    to_csv,
-    write_new,
-)
 from pyimagesearch.inputs import Frame
 from pyimagesearch.names import CROP_NAME, as_label, name_crop, source_of
 from pyimagesearch.video import IMAGE_SUFFIXES, read_image
@@ -70,8 +63,8 @@ class SourceList:
         if (state := self._look()) == self._state:
             return
         self._state, self.lines, bad = state, {}, []
-        content = self._path.read_bytes() if any(state) else to_csv(Source._fields)
-        rows = read_csv(content)
+        header = files.to_csv(Source._fields)
+        rows = read_csv(self._path.read_bytes() if any(state) else header)
         columns = rows.fieldnames or []
         if missing := [name for name in Source._fields if name not in columns]:
             raise UserError(
@@ -94,14 +87,14 @@ class SourceList:
 
     def add(self, line: Source) -> None:
         """Append a line, in the order of the file's columns."""
-        write_new(self._path, to_csv(Source._fields))
+        files.write_new(self._path, files.to_csv(Source._fields))
         with self._path.open("rb") as file:
             header = file.readline()
         rows, values = read_csv(header), line._asdict()
         values["margin"] = f"{line.margin:g}"
-        text = to_csv(map(values.get, rows.fieldnames), rows.reader.dialect.delimiter)
-        with closing(Appender(self._path, header)) as file:
-            file.add(text)
+        cells, dialect = map(values.get, rows.fieldnames), rows.reader.dialect
+        with closing(files.Appender(self._path, header)) as file:
+            file.add(files.to_csv(cells, dialect.delimiter))
         self.lines[line.source], self._state = line, self._look()
 
 
@@ -125,12 +118,10 @@ def parse_row(row: dict[str, str | None]) -> Source | None:
             number = int if text.isdigit() else float
             values[name] = number(text) if text else None
         line = Source(**values)
-        is_possible = 0 <= line.margin <= 1
-        if line.searched is not None:
-            is_possible &= 0 <= line.faceless <= line.searched > 0
+        is_sound = line.searched is None or 0 <= line.faceless <= line.searched > 0
+        return line if is_sound and 0 <= line.margin <= 1 else None
     except (TypeError, ValueError):
         return None
-    return line if is_possible else None
 
 
 class CropFolder:
@@ -152,12 +143,11 @@ class CropFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"{folder}: the folder cannot be made: {error.strerror}"
-            ) from None
-        files = find_files(folder)
-        crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        self._lists = read_lists(files)
+            text = f"{folder}: the folder cannot be made: {error.strerror}"
+            raise UserError(text) from None
+        paths = files.find_files(folder)
+        crops = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+        self._lists = read_lists(paths)
         theirs, _ = common_margin(crops, self._lists)
         if crops and theirs != margin:
             raise UserError(
@@ -191,7 +181,7 @@ class CropFolder:
             check_same(path, crop)
         if frame.source not in self._begun:
             self._begin(frame.source)
-        if write_new(path, cv2.imencode(".png", crop)[1].tobytes()):
+        if files.write_new(path, cv2.imencode(".png", crop)[1].tobytes()):
             return path
         check_same(path, crop)
         return None
@@ -212,7 +202,7 @@ class CropFolder:
         place, fingerprint = self.folder / source, self._begun.get(source)
         if fingerprint is None:
             file = self.files.get(source)
-            fingerprint = fingerprint_of(Path(file)) if file else ""
+            fingerprint = files.fingerprint_of(Path(file)) if file else ""
         if place.parent not in self._lists:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._lists[place.parent] = SourceList(place.parent)
@@ -249,18 +239,18 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
     """Find the crops of a dataset by class, those of `unsure` included."""
     crops = {}
     for folder in sorted(dataset.iterdir()) if dataset.is_dir() else ():
-        if folder.is_dir() and not is_left_out(folder.name):
+        if folder.is_dir() and not files.is_left_out(folder.name):
             own = crops.setdefault(as_label(folder.name), [])
-            own += find_files(folder, IMAGE_SUFFIXES)
+            own += files.find_files(folder, IMAGE_SUFFIXES)
     return crops
 
 
-def read_lists(files: list[Path]) -> dict[Path, SourceList]:
-    """Read the lists among files, by folder; warn of those of earlier versions."""
-    if old := [str(path) for path in files if path.name in LIST_NAMES - {SOURCES_NAME}]:
+def read_lists(paths: list[Path]) -> dict[Path, SourceList]:
+    """Read the lists among paths, by folder; warn of those of earlier versions."""
+    if old := [str(path) for path in paths if path.name in LIST_NAMES - {SOURCES_NAME}]:
         warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")
-    lists = [path.parent for path in files if path.name == SOURCES_NAME]
-    return {folder: SourceList(folder) for folder in lists}
+    folders = [path.parent for path in paths if path.name == SOURCES_NAME]
+    return {folder: SourceList(folder) for folder in folders}
 
 
 def line_of(crop: Path, lists: dict[Path, SourceList]) -> Source | None:

@@ -133,7 +133,10 @@ def load_dataset(
     lines = [line_of(path, lists) or Source() for path in paths]
     persons, sessions = tell_persons(keys, frames, lines, to_train)
     detectors = Counter(line.detector for line in lines if line.detector)
-    dataset = Dataset(
+    for label, count in Counter(labels).items():
+        own = count_of(len({key for key in keys if key[0] == label}), "source")
+        info(f"{count_of(count, 'image')} of {label}, {own}")
+    return Dataset(
         crops[: len(paths)],
         np.array(labels),
         np.array(sources),
@@ -147,10 +150,6 @@ def load_dataset(
         margin,
         max(detectors, key=detectors.get, default=""),
     )
-    for label, counts in count_sources(dataset).items():
-        images = count_of(sum(counts.values()), "image")
-        info(f"{images} of {label}, {count_of(len(counts), 'source')}")
-    return dataset
 
 
 def find_images(folder: Path) -> tuple[list[Path], dict]:
@@ -245,14 +244,6 @@ def tell_persons(
 def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
     """Return label and source of each crop."""
     return list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
-
-
-def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Count crops by label and source."""
-    counts = {}
-    for (label, source), count in Counter(sources_of(dataset)).items():
-        counts.setdefault(label, {})[source] = count
-    return counts
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:
