@@ -25,6 +25,7 @@ import numpy as np
 SOURCES_NAME = "sources.csv"
 OLD_NAME = "crops.csv"  # the list of earlier versions
 LIST_NAMES = {SOURCES_NAME, OLD_NAME, "frames.csv"}
+TEXTS = {"source", "person", "fingerprint", "detector"}  # other columns are numbers
 csv.field_size_limit(1 << 30)  # a quote that never ends is a bad row, not an error
 
 
@@ -41,9 +42,6 @@ class Source(NamedTuple):
     skip: int | None = None
     searched: int | None = None  # frames
     faceless: int | None = None  # frames without a face, of those searched
-
-
-TEXTS = {"source", "person", "fingerprint", "detector"}
 
 
 class SourceList:
@@ -127,19 +125,12 @@ def parse_row(row: dict[str, str | None]) -> Source | None:
 class CropFolder:
     """A folder that crops are saved to; made if missing.
 
-    `detectors` find the faces in every `skip`-th frame, and the margin is that of
-    `crop_face`; crops of another one in the folder are a UserError. `owners` are the
-    sources with crops and the fingerprints of their files; `files` are the paths of
-    those to come, by source.
+    `detectors` find the faces in every `skip`-th frame. Crops of another margin in the
+    folder are a UserError. `owners` are the sources with crops and the fingerprints of
+    their files; `files` are the paths of those to come, by source.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        margin: float,
-        detectors: DetectorPool,
-        skip: int | None = None,
-    ):
+    def __init__(self, folder: Path, margin: float, detectors: DetectorPool, skip=None):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -173,8 +164,7 @@ class CropFolder:
     def save(self, crop: np.ndarray, frame: Frame, rank: int) -> Path | None:
         """Save the crop of a frame's rank-th face as PNG, whole or not at all.
 
-        Returns None if this very crop was there already. Another picture of its name
-        is a UserError.
+        Another picture of its name is a UserError; for this very one, returns None.
         """
         path = self.folder / name_crop(frame.source, frame.number, rank)
         if path.exists():
@@ -190,9 +180,8 @@ class CropFolder:
         own, last, line = self._look_up(source)
         place, is_new = self.folder / source, not last or last[2:4] != line[2:4]
         if last and is_new and last.fingerprint and place not in self._at_start:
-            raise UserError(
-                f"{place}: another program is saving crops of a file of that name"
-            )
+            text = "another program is saving crops of a file of that name"
+            raise UserError(f"{place}: {text}")
         if is_new:
             own.add(line)
         self._begun[source] = line.fingerprint
@@ -216,10 +205,7 @@ class CropFolder:
     def record_search(
         self, source: str, searched: int, faceless: int, is_whole: bool
     ) -> None:
-        """Write in how many frames of a source there was no face.
-
-        An interrupted search replaces no counts.
-        """
+        """Write in how many frames no face was; an interrupted search replaces none."""
         own, last, line = self._look_up(source)
         line = line._replace(searched=searched, faceless=faceless)
         if line != last and (is_whole or not last or last.searched is None):

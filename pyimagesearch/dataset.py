@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,28 +175,27 @@ def check_classes(
     folder: Path, paths: list[Path], to_train: bool, simulates: bool
 ) -> bool:
     """Return whether the folders of classes, which there must be, are in persons'."""
-    counts, below, hint = Counter(), {}, ""
+    below, hint = defaultdict(Counter), ""
     for path in paths:
         name, inner, *_ = path.relative_to(folder).parts
-        counts[name] += 1
-        below.setdefault(name, set()).add(as_label(inner))
-    classes = {as_label(name) for name in counts}
+        below[name][as_label(inner)] += 1
+    classes = {as_label(name) for name in below}
     if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
         return False
-    splits = [name for name, own in below.items() if {BONA_FIDE} < own]
+    splits = [name for name, own in below.items() if {BONA_FIDE} < own.keys()]
     known = set().union(*(below[name] for name in splits))
-    are_nested = bool(splits) and all(own <= known for own in below.values())
-    if are_nested and SPLITS.isdisjoint(map(str.lower, counts)):
+    are_nested = bool(splits) and all(own.keys() <= known for own in below.values())
+    if are_nested and SPLITS.isdisjoint(map(str.lower, below)):
         return True
-    if not to_train and counts and not are_nested:
+    if not to_train and below and not are_nested:
         return False
     if splits:
         part = "train" if to_train else "test"
-        best = max(splits, key=lambda name: (part in name.lower(), counts[name]))
+        best = max(splits, key=lambda name: (part in name.lower(), below[name].total()))
         hint = f"; try --dataset {folder / best}"
-    elif counts and all(map(str.isdigit, counts)):
+    elif below and all(map(str.isdigit, below)):
         hint = "; which number is real cannot be known: rename the folders"
-    found = ", ".join(counts) or "none"
+    found = ", ".join(below) or "none"
     raise UserError(
         f"{folder}: expected a folder of images for each class, {BONA_FIDE} and at "
         f"least one kind of attack, such as fake; found {found}{hint}"

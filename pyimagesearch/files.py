@@ -172,8 +172,7 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: a folder; remove it or name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
