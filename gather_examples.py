@@ -68,12 +68,9 @@ def gather(
 
 
 def with_progress(frames: Frames) -> Iterator[Frame]:
-    """Yield the frames, with a progress bar where stderr is a terminal.
-
-    A camera's are also shown in a window, if there is a display; q ends it.
-    """
+    """Yield the frames; show a progress bar, and a camera's in a window that q ends."""
     with ExitStack() as stack:
-        bar = tqdm(total=frames.total, unit=" frames", disable=None)
+        bar = tqdm(total=frames.total, unit=" frames", disable=None)  # on a terminal
         stack.enter_context(bar)
         show = None
         if frames.live and has_display():
@@ -140,10 +137,8 @@ def run(args: argparse.Namespace) -> None:
     if not frames.read:
         raise UserError(f"{shown}: nothing could be read")
     if not with_crop:
-        raise UserError(
-            f"{shown}: no face found in {searched}; film closer and in better light, "
-            "or try a smaller --confidence or --skip"
-        )
+        how = "film closer and in better light, or try a smaller --confidence or --skip"
+        raise UserError(f"{shown}: no face found in {searched}; {how}")
     if kind == "folder" and (without := set(frames.files) - with_crop):
         count = count_of(len(without), "file")
         info(f"{count} without a crop: {listing(sorted(without), 5)}")

@@ -138,24 +138,20 @@ class CropFolder:
             raise UserError(text) from None
         paths = files.find_files(folder)
         crops = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-        self._lists = read_lists(paths)
-        theirs, _ = common_margin(crops, self._lists)
+        lists = self._lists = read_lists(paths)
+        theirs, _ = common_margin(crops, lists)
         if crops and theirs != margin:
-            raise UserError(
-                f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
-                "that --margin or another folder"
-            )
+            text = f"{folder} holds crops with margin {theirs:g}, not {margin:g}"
+            raise UserError(f"{text}; use that --margin or another folder")
         self.folder, self._margin, self._begun = folder, margin, {}
         self._how = detectors.name, detectors.size, detectors.confidence, skip
         self.files: dict[str, str] = {}
         self.owners = {
             (source_of(("", *crop.relative_to(folder).parts))[0], line.fingerprint)
             for crop in crops
-            if (line := line_of(crop, self._lists))
+            if (line := line_of(crop, lists))
         }
-        self._at_start = {
-            parent / name for parent, own in self._lists.items() for name in own.lines
-        }
+        self._at_start = {at / name for at, own in lists.items() for name in own.lines}
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
@@ -235,8 +231,7 @@ def read_lists(paths: list[Path]) -> dict[Path, SourceList]:
     """Read the lists among paths, by folder; warn of those of earlier versions."""
     if old := [str(path) for path in paths if path.name in LIST_NAMES - {SOURCES_NAME}]:
         warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")
-    folders = [path.parent for path in paths if path.name == SOURCES_NAME]
-    return {folder: SourceList(folder) for folder in folders}
+    return {x.parent: SourceList(x.parent) for x in paths if x.name == SOURCES_NAME}
 
 
 def line_of(crop: Path, lists: dict[Path, SourceList]) -> Source | None:
@@ -268,10 +263,8 @@ def common_margin(
             examples |= dict.fromkeys((x.margin for x in own.lines.values()), folder)
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
-        raise UserError(
-            f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
-            "gather all of them with the same --margin"
-        )
+        text = f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}"
+        raise UserError(f"{text}; gather all of them with the same --margin")
     return float(next(iter(examples), 0)), len(unlisted)
 
 

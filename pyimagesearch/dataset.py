@@ -70,24 +70,17 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(
-    folder: Path,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-    to_train: bool = True,
-    simulates: bool = False,
+    folder: Path, width=WIDTH, height=HEIGHT, to_train=True, simulates=False
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images, at any depth below, are resized. Crops of different margins are a UserError,
-    and so is a dataset `to_train` with that lacks real faces, or attacks unless
-    training `simulates` them.
+    Images, at any depth, are resized. Crops of different margins are a UserError. So is
+    a dataset `to_train` with that has no real faces, or no attacks and not `simulates`.
     """
     info("loading images...")
     if not folder.is_dir():
-        raise UserError(
-            f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
-            f"--collect {folder}, first"
-        )
+        text = f"run gather_examples.py, or liveness_demo.py --collect {folder}, first"
+        raise UserError(f"no dataset {folder}; {text}")
     files, lists = find_images(folder)
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:

@@ -144,11 +144,8 @@ def sha256_of(path: Path) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size.
-
-    A FIFO, which can be read once, gives "".
-    """
-    if path.is_fifo():
+    """Return 16 hexadecimal digits and the suffix of a file, "" for a FIFO."""
+    if path.is_fifo():  # which can be read only once
         return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -183,10 +180,8 @@ def check_outside(output: Path, source: str) -> None:
     if folder.is_file() and output.exists() and output.samefile(folder):
         raise UserError(f"--output {output}: that is the input; name another file")
     if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
-        raise UserError(
-            f"--output {output} is inside --input {source}, so the next run would read "
-            "it; name another folder"
-        )
+        text = f"--output {output} is inside --input {source}"
+        raise UserError(f"{text}, so the next run would read it; name another folder")
 
 
 def check_distinct(**paths: Path | None) -> None:

@@ -99,8 +99,7 @@ def split_dataset(
     """Split a dataset into folds, and print what the figures will mean.
 
     `kind` is "video" or "random", which gives one fold, as in the tutorial. `count` and
-    the result are those of `split_videos`, but a count of 1 returns one fold. Of real
-    faces alone, nothing is held out.
+    the result are those of `split_videos`, but a count of 1 returns one fold.
     """
     labels, persons = dataset.labels, dataset.persons
     if set(labels) == {BONA_FIDE}:
@@ -156,7 +155,5 @@ def check_class_sizes(labels: np.ndarray) -> None:
     """Raise a UserError for a class too small to be learnt and measured."""
     label, count = Counter(labels.tolist()).most_common()[-1]
     if count < 2:
-        raise UserError(
-            f"{count} crop of {label} is too few: some are learnt and others measured; "
-            "gather more"
-        )
+        text = "some are learnt and others measured; gather more"
+        raise UserError(f"{count} crop of {label} is too few: {text}")

@@ -82,8 +82,7 @@ def name_crop(source: str, frame: int, rank: int) -> str:
 def source_of(place: Sequence[str]) -> tuple[str, int]:
     """Read source and frame number back from a crop's place in a dataset.
 
-    That is the folder of its class, folders below it, and the name of its file. A crop
-    whose name does not say stands for its folder: anna, 0 for real/anna/0.png.
+    A crop whose name does not say stands for its folder: anna, 0 for real/anna/0.png.
     """
     label, *folders, name = place
     named = CROP_NAME.match(Path(name).stem)
