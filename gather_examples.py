@@ -17,20 +17,13 @@ from itertools import groupby
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console, flags
+from pyimagesearch import console, flags, names
 from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.crops import SOURCES_NAME, CropFolder
 from pyimagesearch.faces import DetectorPool, detect_in_frames
 from pyimagesearch.files import check_outside
 from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
-from pyimagesearch.names import (
-    ATTACK,
-    ATTACK_WORDS,
-    BONA_FIDE,
-    UNSURE,
-    as_label,
-    name_files,
-)
+from pyimagesearch.names import BONA_FIDE, as_label
 from pyimagesearch.video import is_address
 from pyimagesearch.window import Window, has_display
 
@@ -46,11 +39,9 @@ def gather(
 ) -> set[str]:
     """Save the most confident face of each frame, or all of its faces.
 
-    Counts frames as "searched", "faceless" and, if they show several faces, "several";
-    and faces as "saved", "kept" (the same crop was there already) and "dropped" (too
-    small or outside the frame); the frames of each source are also recorded in the
-    output. Another picture that has a crop's name is a UserError. Returns the sources
-    with a crop.
+    Counts frames as "searched", "faceless" and "several" (faces), faces as "saved",
+    "kept" (the same crop was there already) and "dropped" (too small or outside the
+    frame). Returns the sources with a crop. Another picture of its name is a UserError.
     """
     with_crop = set()
     with closing(detect_in_frames(frames, detectors)) as detected:
@@ -64,8 +55,7 @@ def gather(
                     own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
                     for rank, face in enumerate(chosen, start=1):
-                        crop = output.cut(frame.image, face)
-                        path = output.save(crop, frame, rank)
+                        path = output.save(output.cut(frame.image, face), frame, rank)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -78,17 +68,13 @@ def gather(
 
 
 def with_progress(frames: Frames) -> Iterator[Frame]:
-    """Yield the frames, with a progress bar where stderr is a terminal.
-
-    Those of a camera are also shown in a window, if there is a display; q ends it.
-    """
+    """Yield the frames; show a progress bar, and a camera's in a window that q ends."""
     with ExitStack() as stack:
-        bar = tqdm(total=frames.total, unit=" frames", disable=None)
+        bar = tqdm(total=frames.total, unit=" frames", disable=None)  # on a terminal
         stack.enter_context(bar)
         show = None
         if frames.live and has_display():
-            window = Window(frames.kind, frames.name)
-            show = stack.enter_context(closing(window))
+            show = stack.enter_context(closing(Window(frames.kind, frames.name)))
         for frame in stack.enter_context(closing(iter(frames))):
             bar.update(frames.read - bar.n)
             if not frame.stale:
@@ -110,8 +96,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("-s", "--skip", type=flags.positive_int, metavar="N", default=16, help=what)
     what = "keep every face of a frame, not only the most confident one"
     add("--all-faces", action="store_true", help=what)
-    what = "extend the box by this share of its width and height on each side, 0 to 1 "
-    what += "(default: %(default)s)"
+    what = "extend the box by this share on each side, 0 to 1 (default: %(default)s)"
     add("--margin", type=flags.fraction, default=0.0, metavar="M", help=what)
     return parser.parse_args(argv)
 
@@ -127,13 +112,14 @@ def run(args: argparse.Namespace) -> None:
         output = CropFolder(args.output, args.margin, detectors, args.skip)
         if not (frames.live or is_address(args.input)):
             files = map(Path, frames.files.values())
-            output.files = name_files(files, Path(args.input), output.owners)
+            output.files = names.name_files(files, Path(args.input), output.owners)
             frames.rename(output.files)
             warn_of_other_classes(output.files, args.output)
         try:
             with closing(with_progress(frames)) as shown:
                 with_crop = gather(shown, detectors, output, counts, args.all_faces)
         finally:
+            searched = count_of(counts["searched"], "frame")
             info(
                 f"read {count_of(frames.read, 'frame')}, searched {counts['searched']}"
                 f", {counts['faceless']} without a face; saved "
@@ -142,23 +128,20 @@ def run(args: argparse.Namespace) -> None:
                 "or outside the frame"
             )
     if counts["several"] and not args.all_faces:
-        share = f"{counts['several']} of {count_of(counts['searched'], 'frame')}"
         info(
-            f"{share} show several faces; the most confident one was saved: look "
-            "through the crops, or use --all-faces"
+            f"{counts['several']} of {searched} show several faces; the most confident "
+            "one was saved: look through the crops, or use --all-faces"
         )
     source = hide_password(args.input) if is_address(args.input) else args.input
     shown = frames.name if frames.live else source
     if not frames.read:
         raise UserError(f"{shown}: nothing could be read")
     if not with_crop:
-        raise UserError(
-            f"{shown}: no face found in {count_of(counts['searched'], 'frame')}; "
-            "film closer and in better light, or try a smaller --confidence or --skip"
-        )
+        how = "film closer and in better light, or try a smaller --confidence or --skip"
+        raise UserError(f"{shown}: no face found in {searched}; {how}")
     if kind == "folder" and (without := set(frames.files) - with_crop):
-        listed = listing(sorted(without), 5)
-        info(f"{count_of(len(without), 'file')} without a crop: {listed}")
+        count = count_of(len(without), "file")
+        info(f"{count} without a crop: {listing(sorted(without), 5)}")
     print_next(args, source if frames.live or is_address(source) else None)
 
 
@@ -172,7 +155,8 @@ def class_folder(output: Path) -> Path:
 def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
     """Warn of folders of the input that are named as another class than the output."""
     own = as_label(class_folder(output).name.lower())
-    words = {BONA_FIDE, *ATTACK_WORDS} - {"photo", "video", own}  # of videos, maybe
+    # Folders "photo" and "video" may be of photographs and videos of real faces.
+    words = {BONA_FIDE, *names.ATTACK_WORDS} - {"photo", "video", own}
     folders = {folder for source in sources for folder in source.split("/")[:-1]}
     others = [name for name in sorted(folders) if as_label(name.lower()) in words]
     if others:
@@ -180,21 +164,18 @@ def warn_of_other_classes(sources: Iterable[str], output: Path) -> None:
 
 
 def print_next(args: argparse.Namespace, source: str | None) -> None:
-    """Print the command that gathers the other class, or trains if both are there.
-
-    Both classes may come from one camera or address, the source.
-    """
+    """Print the command for the other class, of that source if any, or to train."""
     folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
     manifests = [*dataset.glob(f"*/{SOURCES_NAME}")]
     manifests += dataset.glob(f"*/*/{SOURCES_NAME}")
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
-    if BONA_FIDE in labels and labels - {BONA_FIDE, UNSURE}:
+    if BONA_FIDE in labels and labels - {BONA_FIDE, names.UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return
-    other = ATTACK if own == BONA_FIDE else BONA_FIDE
-    source = source or f"videos/{other}.mp4"
-    options = ["--input", source, "--output", str(dataset / other)]
+    other = names.ATTACK if own == BONA_FIDE else BONA_FIDE
+    options = ["--input", source or f"videos/{other}.mp4"]
+    options += ["--output", str(dataset / other)]
     defaults = parse_args(options)
     for name, value in vars(args).items():
         if name not in ("input", "output") and value != getattr(defaults, name):

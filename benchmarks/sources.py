@@ -5,12 +5,7 @@ import time
 from pathlib import Path
 
 from pyimagesearch.crops import Source
-from pyimagesearch.dataset import (
-    Dataset,
-    count_sources,
-    digest_learnt,
-    tell_persons,
-)
+from pyimagesearch.dataset import Dataset, digest_learnt, tell_persons
 from pyimagesearch.folds import describe_persons, split_videos
 
 import numpy as np
@@ -34,7 +29,6 @@ def main(count: int = 96_000) -> None:
         "listing": lambda: describe_persons(labels, persons),
         "folds": lambda: split_videos(labels, sessions, persons, None, 0),
         "blocks": lambda: split_videos(*clips, None, 0),
-        "counts": lambda: count_sources(dataset),
         "digests": lambda: digest_learnt(dataset, np.arange(len(labels))),
     }
     for name, work in works.items():

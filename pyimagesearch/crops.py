@@ -12,16 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from pyimagesearch import files
 from pyimagesearch.console import UserError, listing, warn
 from pyimagesearch.faces import DetectorPool, Face, crop_face
-from pyimagesearch.files import (
-    Appender,
-    find_files,
-    fingerprint_of,
-    is_left_out,
-    to_csv,
-    write_new,
-)
 from pyimagesearch.inputs import Frame
 from pyimagesearch.names import CROP_NAME, as_label, name_crop, source_of
 from pyimagesearch.video import IMAGE_SUFFIXES, read_image
@@ -31,7 +24,8 @@ import numpy as np
 
 SOURCES_NAME = "sources.csv"
 OLD_NAME = "crops.csv"  # the list of earlier versions
-OLD_NAMES = {OLD_NAME, "frames.csv"}
+LIST_NAMES = {SOURCES_NAME, OLD_NAME, "frames.csv"}
+TEXTS = {"source", "person", "fingerprint", "detector"}  # other columns are numbers
 csv.field_size_limit(1 << 30)  # a quote that never ends is a bad row, not an error
 
 
@@ -48,9 +42,6 @@ class Source(NamedTuple):
     skip: int | None = None
     searched: int | None = None  # frames
     faceless: int | None = None  # frames without a face, of those searched
-
-
-TEXTS = {"source", "person", "fingerprint", "detector"}
 
 
 class SourceList:
@@ -70,8 +61,8 @@ class SourceList:
         if (state := self._look()) == self._state:
             return
         self._state, self.lines, bad = state, {}, []
-        content = self._path.read_bytes() if any(state) else to_csv(Source._fields)
-        rows = read_csv(content)
+        header = files.to_csv(Source._fields)
+        rows = read_csv(self._path.read_bytes() if any(state) else header)
         columns = rows.fieldnames or []
         if missing := [name for name in Source._fields if name not in columns]:
             raise UserError(
@@ -94,14 +85,14 @@ class SourceList:
 
     def add(self, line: Source) -> None:
         """Append a line, in the order of the file's columns."""
-        write_new(self._path, to_csv(Source._fields))
+        files.write_new(self._path, files.to_csv(Source._fields))
         with self._path.open("rb") as file:
             header = file.readline()
         rows, values = read_csv(header), line._asdict()
         values["margin"] = f"{line.margin:g}"
-        text = to_csv(map(values.get, rows.fieldnames), rows.reader.dialect.delimiter)
-        with closing(Appender(self._path, header)) as file:
-            file.add(text)
+        cells, dialect = map(values.get, rows.fieldnames), rows.reader.dialect
+        with closing(files.Appender(self._path, header)) as file:
+            file.add(files.to_csv(cells, dialect.delimiter))
         self.lines[line.source], self._state = line, self._look()
 
 
@@ -125,56 +116,42 @@ def parse_row(row: dict[str, str | None]) -> Source | None:
             number = int if text.isdigit() else float
             values[name] = number(text) if text else None
         line = Source(**values)
-        is_possible = 0 <= line.margin <= 1
-        if line.searched is not None:
-            is_possible &= 0 <= line.faceless <= line.searched > 0
+        is_sound = line.searched is None or 0 <= line.faceless <= line.searched > 0
+        return line if is_sound and 0 <= line.margin <= 1 else None
     except (TypeError, ValueError):
         return None
-    return line if is_possible else None
 
 
 class CropFolder:
     """A folder that crops are saved to; made if missing.
 
-    `detectors` find the faces in every `skip`-th frame, and the margin is that of
-    `crop_face`; crops of another one in the folder are a UserError. `owners` are the
-    sources with crops and the fingerprints of their files; `files` are the paths of
-    those to come, by source.
+    `detectors` find the faces in every `skip`-th frame. Crops of another margin in the
+    folder are a UserError. `owners` are the sources with crops and the fingerprints of
+    their files; `files` are the paths of those to come, by source.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        margin: float,
-        detectors: DetectorPool,
-        skip: int | None = None,
-    ):
+    def __init__(self, folder: Path, margin: float, detectors: DetectorPool, skip=None):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"{folder}: the folder cannot be made: {error.strerror}"
-            ) from None
-        files = find_files(folder)
-        crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-        self._lists = read_lists(files)
-        theirs, _ = common_margin(crops, self._lists)
+            text = f"{folder}: the folder cannot be made: {error.strerror}"
+            raise UserError(text) from None
+        paths = files.find_files(folder)
+        crops = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+        lists = self._lists = read_lists(paths)
+        theirs, _ = common_margin(crops, lists)
         if crops and theirs != margin:
-            raise UserError(
-                f"{folder} holds crops with margin {theirs:g}, not {margin:g}; use "
-                "that --margin or another folder"
-            )
+            text = f"{folder} holds crops with margin {theirs:g}, not {margin:g}"
+            raise UserError(f"{text}; use that --margin or another folder")
         self.folder, self._margin, self._begun = folder, margin, {}
         self._how = detectors.name, detectors.size, detectors.confidence, skip
         self.files: dict[str, str] = {}
         self.owners = {
             (source_of(("", *crop.relative_to(folder).parts))[0], line.fingerprint)
             for crop in crops
-            if (line := line_of(crop, self._lists))
+            if (line := line_of(crop, lists))
         }
-        self._at_start = {
-            parent / name for parent, own in self._lists.items() for name in own.lines
-        }
+        self._at_start = {at / name for at, own in lists.items() for name in own.lines}
 
     def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
         """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
@@ -183,15 +160,14 @@ class CropFolder:
     def save(self, crop: np.ndarray, frame: Frame, rank: int) -> Path | None:
         """Save the crop of a frame's rank-th face as PNG, whole or not at all.
 
-        Returns None if this very crop was there already. Another picture of its name
-        is a UserError.
+        Another picture of its name is a UserError; for this very one, returns None.
         """
         path = self.folder / name_crop(frame.source, frame.number, rank)
         if path.exists():
             check_same(path, crop)
         if frame.source not in self._begun:
             self._begin(frame.source)
-        if write_new(path, cv2.imencode(".png", crop)[1].tobytes()):
+        if files.write_new(path, cv2.imencode(".png", crop)[1].tobytes()):
             return path
         check_same(path, crop)
         return None
@@ -200,9 +176,8 @@ class CropFolder:
         own, last, line = self._look_up(source)
         place, is_new = self.folder / source, not last or last[2:4] != line[2:4]
         if last and is_new and last.fingerprint and place not in self._at_start:
-            raise UserError(
-                f"{place}: another program is saving crops of a file of that name"
-            )
+            text = "another program is saving crops of a file of that name"
+            raise UserError(f"{place}: {text}")
         if is_new:
             own.add(line)
         self._begun[source] = line.fingerprint
@@ -212,7 +187,7 @@ class CropFolder:
         place, fingerprint = self.folder / source, self._begun.get(source)
         if fingerprint is None:
             file = self.files.get(source)
-            fingerprint = fingerprint_of(Path(file)) if file else ""
+            fingerprint = files.fingerprint_of(Path(file)) if file else ""
         if place.parent not in self._lists:
             place.parent.mkdir(parents=True, exist_ok=True)
             self._lists[place.parent] = SourceList(place.parent)
@@ -226,10 +201,7 @@ class CropFolder:
     def record_search(
         self, source: str, searched: int, faceless: int, is_whole: bool
     ) -> None:
-        """Write in how many frames of a source there was no face.
-
-        An interrupted search replaces no counts.
-        """
+        """Write in how many frames no face was; an interrupted search replaces none."""
         own, last, line = self._look_up(source)
         line = line._replace(searched=searched, faceless=faceless)
         if line != last and (is_whole or not last or last.searched is None):
@@ -249,18 +221,17 @@ def find_crops(dataset: Path) -> dict[str, list[Path]]:
     """Find the crops of a dataset by class, those of `unsure` included."""
     crops = {}
     for folder in sorted(dataset.iterdir()) if dataset.is_dir() else ():
-        if folder.is_dir() and not is_left_out(folder.name):
+        if folder.is_dir() and not files.is_left_out(folder.name):
             own = crops.setdefault(as_label(folder.name), [])
-            own += find_files(folder, IMAGE_SUFFIXES)
+            own += files.find_files(folder, IMAGE_SUFFIXES)
     return crops
 
 
-def read_lists(files: list[Path]) -> dict[Path, SourceList]:
-    """Read the lists among files, by folder; warn of those of earlier versions."""
-    if old := [str(path) for path in files if path.name in OLD_NAMES]:
+def read_lists(paths: list[Path]) -> dict[Path, SourceList]:
+    """Read the lists among paths, by folder; warn of those of earlier versions."""
+    if old := [str(path) for path in paths if path.name in LIST_NAMES - {SOURCES_NAME}]:
         warn(f"{listing(old, 2)}: no longer read; gather again for a {SOURCES_NAME}")
-    lists = [path.parent for path in files if path.name == SOURCES_NAME]
-    return {folder: SourceList(folder) for folder in lists}
+    return {x.parent: SourceList(x.parent) for x in paths if x.name == SOURCES_NAME}
 
 
 def line_of(crop: Path, lists: dict[Path, SourceList]) -> Source | None:
@@ -292,10 +263,8 @@ def common_margin(
             examples |= dict.fromkeys((x.margin for x in own.lines.values()), folder)
     if len(examples) > 1:
         (one, path), (other, other_path), *_ = examples.items()
-        raise UserError(
-            f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}; "
-            "gather all of them with the same --margin"
-        )
+        text = f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}"
+        raise UserError(f"{text}; gather all of them with the same --margin")
     return float(next(iter(examples), 0)), len(unlisted)
 
 

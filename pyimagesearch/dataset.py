@@ -4,34 +4,19 @@ import hashlib
 import math
 import os
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from pyimagesearch import names
 from pyimagesearch.console import UserError, count_of, info, listing, warn
-from pyimagesearch.crops import (
-    OLD_NAMES,
-    SOURCES_NAME,
-    Source,
-    SourceList,
-    common_margin,
-    line_of,
-    read_lists,
-)
-from pyimagesearch.faces import HEIGHT, WIDTH, Res10, shrink
+from pyimagesearch.crops import LIST_NAMES, Source, common_margin, line_of, read_lists
+from pyimagesearch.faces import HEIGHT, WIDTH, shrink
 from pyimagesearch.files import find_files, is_left_out
 from pyimagesearch.inputs import warn_of_others
-from pyimagesearch.names import (
-    ATTACK,
-    BONA_FIDE,
-    SESSION,
-    UNSURE,
-    as_label,
-    person_of,
-    source_of,
-)
+from pyimagesearch.names import BONA_FIDE, UNSURE, as_label, source_of
 from pyimagesearch.video import IMAGE_SUFFIXES, read_image
 
 import numpy as np
@@ -54,7 +39,7 @@ class Dataset(NamedTuple):
     fingerprints: np.ndarray  # (n,) of str: of the file it was cut from, "" if unknown
     searches: dict[tuple[str, str], Source]  # by label and source, of those counted
     margin: float  # what the boxes were extended by, as a share of their size
-    detector: str  # that found most faces
+    detector: str  # that found most faces, "" if unknown
 
     @property
     def crops(self) -> np.ndarray:
@@ -70,7 +55,7 @@ class Dataset(NamedTuple):
     def classes(self) -> list[str]:
         """Names of the network's outputs, in alphabetical order."""
         classes = set(self.labels.tolist())
-        return sorted(classes if len(classes) > 1 else {*classes, ATTACK})
+        return sorted(classes if len(classes) > 1 else {*classes, names.ATTACK})
 
     @property
     def truth(self) -> np.ndarray:
@@ -79,33 +64,24 @@ class Dataset(NamedTuple):
 
     def subset(self, crops: np.ndarray) -> "Dataset":
         """Select crops by their indices, (n,) int, without recaptures."""
-        chosen = {
-            name: own[crops]
-            for name, own in self._asdict().items()
-            if isinstance(own, np.ndarray)
-        }
+        known = self._asdict().items()
+        chosen = {key: own[crops] for key, own in known if isinstance(own, np.ndarray)}
         return self._replace(paths=[self.paths[crop] for crop in crops], **chosen)
 
 
 def load_dataset(
-    folder: Path,
-    width: int = WIDTH,
-    height: int = HEIGHT,
-    to_train: bool = True,
-    simulates: bool = False,
+    folder: Path, width=WIDTH, height=HEIGHT, to_train=True, simulates=False
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images, at any depth below, are resized. A warning names files that are no images.
-    Crops of different margins are a UserError. To train, there must be real faces,
-    and attacks as well unless training `simulates` them. Otherwise it is a UserError.
+    Images, at any depth, are resized. Crops of different margins are a UserError. So
+    is a dataset to train with that has no real faces, or no attacks where training
+    does not simulate them.
     """
     info("loading images...")
     if not folder.is_dir():
-        raise UserError(
-            f"no dataset {folder}; run gather_examples.py, or liveness_demo.py "
-            f"--collect {folder}, first"
-        )
+        text = f"run gather_examples.py, or liveness_demo.py --collect {folder}, first"
+        raise UserError(f"no dataset {folder}; {text}")
     files, lists = find_images(folder)
 
     def load(path: Path) -> tuple[np.ndarray, int] | None:
@@ -125,8 +101,7 @@ def load_dataset(
                 warn(f"{path}: not a readable image; skipped")
     if len(paths) < len(files):
         warn(f"skipped {len(files) - len(paths)} of {len(files)} images")
-    places = [path.relative_to(folder).parts for path in paths]
-    are_nested = check_classes(folder, places, to_train, simulates)
+    are_nested = check_classes(folder, paths, to_train, simulates)
 
     def place_of(path: Path) -> list[str]:
         place = list(path.relative_to(folder).parts)
@@ -138,7 +113,7 @@ def load_dataset(
             info(f"{folder / name}: counts as {BONA_FIDE}")
     margin, unlisted = common_margin(paths, lists)
     if unlisted:
-        what = f"without a line in {SOURCES_NAME}, taken to have margin {margin:g}"
+        what = f"without a line in sources.csv, taken to have margin {margin:g}"
         warn(f"{folder}: {count_of(unlisted, 'crop')} {what}")
     searches = {}
     for parent, own in lists.items():
@@ -152,7 +127,10 @@ def load_dataset(
     lines = [line_of(path, lists) or Source() for path in paths]
     persons, sessions = tell_persons(keys, frames, lines, to_train)
     detectors = Counter(line.detector for line in lines if line.detector)
-    dataset = Dataset(
+    for label, count in Counter(labels).items():
+        own = count_of(len({key for key in keys if key[0] == label}), "source")
+        info(f"{count_of(count, 'image')} of {label}, {own}")
+    return Dataset(
         crops[: len(paths)],
         np.array(labels),
         np.array(sources),
@@ -164,19 +142,12 @@ def load_dataset(
         np.array([line.fingerprint for line in lines]),
         searches,
         margin,
-        max(detectors, key=detectors.get, default=Res10.NAME),
+        max(detectors, key=detectors.get, default=""),
     )
-    for label, counts in count_sources(dataset).items():
-        images = count_of(sum(counts.values()), "image")
-        info(f"{images} of {label}, {count_of(len(counts), 'source')}")
-    return dataset
 
 
-def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
-    """Find the images in the folders of classes, and the lists beside them.
-
-    A folder of a class that cannot be read is a UserError.
-    """
+def find_images(folder: Path) -> tuple[list[Path], dict]:
+    """Find the images in the folders of classes, and the lists beside them."""
     files = find_files(folder, says=True)
     for path in folder.iterdir():
         is_open = is_left_out(path.name) or os.access(path, os.R_OK | os.X_OK)
@@ -185,55 +156,48 @@ def find_images(folder: Path) -> tuple[list[Path], dict[Path, SourceList]]:
     below = [path for path in files if path.parent != folder]
     if strays := len(files) - len(below):
         warn(f"{folder}: {count_of(strays, 'file')} not in the folder of a class")
-    lists = read_lists(below)
-    files = [path for path in below if path.name not in {SOURCES_NAME, *OLD_NAMES}]
-    unsure = {path for path in files if path.relative_to(folder).parts[0] == UNSURE}
-    if unsure:
-        info(f"{folder / UNSURE}: {count_of(len(unsure), 'file')} yet to be sorted")
-    files = [path for path in files if path not in unsure]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    warn_of_others(folder, sorted({*files} - {*images}))
-    return images, lists
+    files = [path for path in below if path.name not in LIST_NAMES]
+    known = [path for path in files if path.relative_to(folder).parts[0] != UNSURE]
+    if unsure := len(files) - len(known):
+        info(f"{folder / UNSURE}: {count_of(unsure, 'file')} yet to be sorted")
+    images = [path for path in known if path.suffix.lower() in IMAGE_SUFFIXES]
+    warn_of_others(folder, sorted({*known} - {*images}))
+    return images, read_lists(below)
 
 
 def check_classes(
-    folder: Path, places: list[tuple[str, ...]], to_train: bool, simulates: bool
+    folder: Path, paths: list[Path], to_train: bool, simulates: bool
 ) -> bool:
-    """Return whether the folders of classes are in folders of persons.
-
-    If there are no such folders, that is a UserError.
-    """
-    counts, below = Counter(place[0] for place in places), {}
-    for name, *rest in places:
-        below.setdefault(name, set()).add(as_label(rest[0]))
-    classes, hint = {as_label(name) for name in counts}, ""
+    """Return whether the folders of classes, which there must be, are in persons'."""
+    below, hint = defaultdict(Counter), ""
+    for path in paths:
+        name, inner, *_ = path.relative_to(folder).parts
+        below[name][as_label(inner)] += 1
+    classes = {as_label(name) for name in below}
     if {BONA_FIDE} < classes or (simulates and classes == {BONA_FIDE}):
         return False
-    splits = [name for name, own in below.items() if {BONA_FIDE} < own]
+    splits = [name for name, own in below.items() if {BONA_FIDE} < own.keys()]
     known = set().union(*(below[name] for name in splits))
-    are_nested = bool(splits) and all(own <= known for own in below.values())
-    if are_nested and SPLITS.isdisjoint(map(str.lower, counts)):
+    are_nested = bool(splits) and all(own.keys() <= known for own in below.values())
+    if are_nested and SPLITS.isdisjoint(map(str.lower, below)):
         return True
-    if not to_train and counts and not are_nested:
+    if not to_train and below and not are_nested:
         return False
     if splits:
         part = "train" if to_train else "test"
-        best = max(splits, key=lambda name: (part in name.lower(), counts[name]))
+        best = max(splits, key=lambda name: (part in name.lower(), below[name].total()))
         hint = f"; try --dataset {folder / best}"
-    elif counts and all(map(str.isdigit, counts)):
+    elif below and all(map(str.isdigit, below)):
         hint = "; which number is real cannot be known: rename the folders"
+    found = ", ".join(below) or "none"
     raise UserError(
         f"{folder}: expected a folder of images for each class, {BONA_FIDE} and at "
-        f"least one kind of attack, such as fake; found {', '.join(counts) or 'none'}"
-        + hint
+        f"least one kind of attack, such as fake; found {found}{hint}"
     )
 
 
 def tell_persons(
-    keys: list[tuple[str, str]],
-    frames: Sequence[int],
-    lines: list[Source],
-    strict: bool,
+    keys: list[tuple[str, str]], frames: Sequence, lines: list[Source], strict: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Say whose face each crop shows, and of which session it is, both (n,) of str.
 
@@ -249,39 +213,30 @@ def tell_persons(
         kind = Path(line.fingerprint).suffix
         is_photo = kind in IMAGE_SUFFIXES if kind else key not in videos
         given = unicodedata.normalize("NFC", line.person).strip().lower()
-        name = key[1] if line.fingerprint else SESSION.sub("", key[1])
-        persons[key] = given or person_of(name, key[0], is_photo)
+        name = key[1] if line.fingerprint else names.SESSION.sub("", key[1])
+        persons[key] = given or names.person_of(name, key[0], is_photo)
         photos = f"photographs of {persons[key]}"
         sessions[key] = photos if is_photo else line.fingerprint or key[1]
         if line.fingerprint:
             own = files.setdefault(line.fingerprint, [])
             own.insert(0 if given else len(own), key)
     for own in files.values():
-        shown, names = ["/".join(key) for key in own], {persons[key] for key in own}
+        shown, found = ["/".join(key) for key in own], {persons[key] for key in own}
         if strict and {BONA_FIDE} < {key[0] for key in own if known[key].searched}:
             text = "one file, as real and as attack; delete the wrong crops"
             raise UserError(f"{', '.join(shown)}: {text}")
-        if len(names) > 1:
+        if len(found) > 1:
             same.append(" = ".join(shown))
             first = persons[own[0]]
-            persons = {k: first if v in names else v for k, v in persons.items()}
+            persons = {k: first if v in found else v for k, v in persons.items()}
     if same:
         info(f"one file, so one person: {listing(same, 5)}")
-    found = [(persons[key], sessions[key]) for key in keys]
-    return np.array([who for who, _ in found]), np.array([what for _, what in found])
+    return np.array([persons[k] for k in keys]), np.array([sessions[k] for k in keys])
 
 
 def sources_of(dataset: Dataset) -> list[tuple[str, str]]:
     """Return label and source of each crop."""
     return list(zip(dataset.labels.tolist(), dataset.sources.tolist(), strict=True))
-
-
-def count_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Count crops by label and source."""
-    counts = {}
-    for (label, source), count in Counter(sources_of(dataset)).items():
-        counts.setdefault(label, {})[source] = count
-    return counts
 
 
 def digest_crops(crops: Iterable[np.ndarray]) -> list[str]:

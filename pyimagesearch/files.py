@@ -18,7 +18,6 @@ FINGERPRINT_BYTES = 1 << 20  # of a file's beginning and end
 # Folders of systems' own: of Synology, Windows, macOS and Linux.
 SYSTEM_FOLDERS = {"@eadir", "$recycle.bin", "system volume information", "__macosx"}
 SYSTEM_FOLDERS |= {"lost+found"}
-NAMES_LISTED = 5
 
 
 def is_left_out(name: str) -> bool:
@@ -31,10 +30,9 @@ def find_files(
 ) -> list[Path]:
     """Find the files at any depth below a folder, in natural order (2 before 10).
 
-    Links to folders are followed, but each folder is read once. Hidden files, and
-    hidden and system folders, are left out; `says` prints which, and what cannot be
-    read. Suffixes match in lower and upper case. A folder that cannot be read itself
-    is a UserError.
+    Links are followed, but each folder is read once. Hidden files, hidden folders and
+    system folders are left out; `says` prints which, and what cannot be read. Suffixes
+    match in lower and upper case. A folder that cannot be read itself is a UserError.
     """
     found, left_out, unreadable = [], [], []
     folders, links, seen = [folder], [], set()
@@ -63,14 +61,13 @@ def find_files(
             elif entry.is_file():
                 found.append(path)
     if says and left_out:
-        names = listing(sorted(left_out), NAMES_LISTED)
+        names = listing(sorted(left_out), 5)
         info(f"{folder}: left out hidden and system folders: {names}")
     if says and unreadable:
-        names = listing(sorted(unreadable), NAMES_LISTED)
+        names = listing(sorted(unreadable), 5)
         warn(f"{folder}: {count_of(len(unreadable), 'path')} cannot be read: {names}")
-    if suffixes is not None:
-        found = [path for path in found if path.suffix.lower() in suffixes]
-    return sorted(found, key=natural_key)
+    found.sort(key=natural_key)
+    return [x for x in found if suffixes is None or x.suffix.lower() in suffixes]
 
 
 def natural_key(path: Path) -> list:
@@ -91,11 +88,7 @@ def temporary_beside(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: Path, suffix: str = ".tmp") -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Yields a temporary path beside `path` for the block to write to. The file replaces
-    `path` if the block succeeds and is removed if not.
-    """
+    """Yield a path to write to; its file replaces `path` only if the block succeeds."""
     with temporary_beside(path, suffix) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
@@ -121,14 +114,15 @@ def write_new(path: Path, content: bytes) -> bool:
 class Appender:
     """A file that grows by whole lines.
 
-    Each line is added in one write, so that lines stay whole when several programs
-    append at the same time or one of them is killed. The file is made, with the header
-    in it, if missing; if it begins with another line, that is a UserError.
+    Each is added in one write, so it stays whole if several programs append at the same
+    time or one is killed. A missing file is made, with the header; a file that begins
+    with another line is a UserError.
     """
 
     def __init__(self, path: Path, header: bytes = b""):
         write_new(path, header)
         self._file = path.open("ab+", buffering=0)
+        self.close = self._file.close
         self._file.seek(0)
         if self._file.read(len(header)) != header:
             self.close()
@@ -143,10 +137,6 @@ class Appender:
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
@@ -154,11 +144,8 @@ def sha256_of(path: Path) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return 16 hexadecimal digits and the suffix, to recognize a file of any size.
-
-    A FIFO, which can be read once, gives "".
-    """
-    if path.is_fifo():
+    """Return 16 hexadecimal digits and the suffix of a file, "" for a FIFO."""
+    if path.is_fifo():  # which can be read only once
         return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -182,8 +169,7 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: a folder; remove it or name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -194,10 +180,8 @@ def check_outside(output: Path, source: str) -> None:
     if folder.is_file() and output.exists() and output.samefile(folder):
         raise UserError(f"--output {output}: that is the input; name another file")
     if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
-        raise UserError(
-            f"--output {output} is inside --input {source}, so the next run would read "
-            "it; name another folder"
-        )
+        text = f"--output {output} is inside --input {source}"
+        raise UserError(f"{text}, so the next run would read it; name another folder")
 
 
 def check_distinct(**paths: Path | None) -> None:

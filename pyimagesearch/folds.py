@@ -9,13 +9,10 @@ from pyimagesearch.names import ATTACK, BONA_FIDE
 
 import numpy as np
 
-TEST_SHARE = 0.25  # the tutorial's
-NAMES_LISTED = 12
+SHOWN = 12  # names of persons
 FOLDS = 4  # so that each network learns as large a share as the tutorial's
 BLOCKS = 3  # of frames, whose figures are optimistic and not worth more time
-# Crops left out on each side of a block of test crops, as a share of their video, since
-# crops from one moment look alike.
-GAP_SHARE = 0.05
+GAP_SHARE = 0.05  # of a video, left out around its test crops: neighbours look alike
 
 
 class Fold(NamedTuple):
@@ -35,7 +32,7 @@ def split_random(labels: np.ndarray, seed: int) -> Fold:
     check_class_sizes(labels)
     train, test = train_test_split(
         np.arange(len(labels)),
-        test_size=max(TEST_SHARE, len(set(labels)) / len(labels)),
+        test_size=max(0.25, len(set(labels)) / len(labels)),  # the tutorial's share
         random_state=seed,
         stratify=labels,
     )
@@ -43,11 +40,7 @@ def split_random(labels: np.ndarray, seed: int) -> Fold:
 
 
 def split_videos(
-    labels: np.ndarray,
-    sessions: np.ndarray,
-    persons: np.ndarray,
-    count: int | None,
-    seed: int,
+    labels: np.ndarray, sessions: np.ndarray, persons: np.ndarray, count, seed: int
 ) -> tuple[list[Fold], str]:
     """Split into folds by video; each crop is measured in one of them.
 
@@ -62,18 +55,15 @@ def split_videos(
     classes = set(labels)
     smallest = min(Counter(labels).values())  # for more folds, scikit-learn warns
     parts = count if count and count > 1 else FOLDS
-    for groups, least, how in (
-        (persons, 2, "whole sources"),
-        (sessions, 3, "whole sessions"),
-    ):
+    ways = (persons, 2, "whole sources"), (sessions, 3, "whole sessions")
+    for groups, least, how in ways:
         if min(len(set(groups[labels == label])) for label in classes) < least:
             continue
         for folds in range(min(parts, len(set(groups)), smallest), 1, -1):
             from sklearn.model_selection import StratifiedGroupKFold  # takes a second
 
             splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-            indices = splitter.split(labels, labels, groups)
-            split = [Fold(train, test) for train, test in indices]
+            split = [Fold._make(own) for own in splitter.split(labels, labels, groups)]
             if all(set(labels[f.train]) == classes and len(f.test) for f in split):
                 return split, how
     blocks = _split_blocks(labels, sessions, parts if count else BLOCKS)
@@ -85,22 +75,21 @@ def _split_blocks(labels: np.ndarray, sessions: np.ndarray, count: int) -> list[
     sizes = Counter(pairs)
     # Sessions with too few crops to divide: those of a class make one sequence.
     keys = np.array(["\0".join(p) if sizes[p] >= count else p[0] for p in pairs])
-    trains, tests = [[] for _ in range(count)], [[] for _ in range(count)]
+    is_train = np.ones((count, len(labels)), bool)
+    is_test = ~is_train
     order = np.argsort(keys, kind="stable")
     _, starts = np.unique(keys[order], return_index=True)
     for crops in np.split(order, starts[1:]):
         n = len(crops)
         gap = max(1, round(GAP_SHARE * n)) if n >= 2 * count else 0
         for fold, block in enumerate(np.array_split(np.arange(n), min(count, n))):
-            start, end = block[0], block[-1] + 1
-            tests[fold].append(crops[start:end])
-            trains[fold] += [crops[: max(0, start - gap)], crops[end + gap :]]
-        for fold in range(min(count, n), count):
-            trains[fold].append(crops)
+            is_test[fold, crops[block]] = True
+            around = crops[max(0, block[0] - gap) : block[-1] + 1 + gap]
+            is_train[fold, around] = False
     return [
-        Fold(np.sort(np.concatenate(train)), np.sort(np.concatenate(test)))
-        for train, test in zip(trains, tests, strict=True)
-        if test
+        Fold(np.flatnonzero(train), np.flatnonzero(test))
+        for train, test in zip(is_train, is_test, strict=True)
+        if test.any()
     ]
 
 
@@ -110,8 +99,7 @@ def split_dataset(
     """Split a dataset into folds, and print what the figures will mean.
 
     `kind` is "video" or "random", which gives one fold, as in the tutorial. `count` and
-    the result are those of `split_videos`, but a count of 1 returns one fold. Of real
-    faces alone, nothing is held out.
+    the result are those of `split_videos`, but a count of 1 returns one fold.
     """
     labels, persons = dataset.labels, dataset.persons
     if set(labels) == {BONA_FIDE}:
@@ -153,12 +141,11 @@ def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
     classes = {name or "no name": set() for name in np.unique(persons).tolist()}
     for name, label in zip(persons.tolist(), labels, strict=True):
         classes[name or "no name"].add(label)
-    names = listing([*classes], NAMES_LISTED)
     count = count_of(len(classes), "person")
-    info(f"{count}: {names}; person in sources.csv corrects it")
+    info(f"{count}: {listing([*classes], SHOWN)}; person in sources.csv corrects it")
     if alone := [name for name, own in classes.items() if len(own) == 1]:
         warn(
-            f"only real or only fake: {listing(alone, NAMES_LISTED)}; the network may "
+            f"only real or only fake: {listing(alone, SHOWN)}; the network may "
             "learn these faces instead of what makes a fake: name the real and the "
             "fake footage of a person alike (anna-real, anna-fake)"
         )
@@ -166,9 +153,7 @@ def describe_persons(labels: np.ndarray, persons: np.ndarray) -> None:
 
 def check_class_sizes(labels: np.ndarray) -> None:
     """Raise a UserError for a class too small to be learnt and measured."""
-    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        if count < 2:
-            raise UserError(
-                f"{count} crop of {label} is too few: some are learnt and others "
-                "measured; gather more"
-            )
+    label, count = Counter(labels.tolist()).most_common()[-1]
+    if count < 2:
+        text = "some are learnt and others measured; gather more"
+        raise UserError(f"{count} crop of {label} is too few: {text}")

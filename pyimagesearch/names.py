@@ -23,9 +23,7 @@ ATTACK_WORDS = {"fake", "spoof", "attack", "print", "replay", "mask", "photo", "
 UNSURE = "unsure"  # a label between two thresholds; a folder of crops yet to be sorted
 CROP_NAME = re.compile(r"(.+)_(\d{6,})(?:-\d+)?$", re.DOTALL)
 # Files of one name are told apart by their kind: anna-mov.
-KIND = re.compile(
-    rf"-({'|'.join(sorted(s[1:] for s in IMAGE_SUFFIXES | VIDEO_SUFFIXES))})$"
-)
+KIND = re.compile(f"-({'|'.join(IMAGE_SUFFIXES | VIDEO_SUFFIXES)})$".replace(".", ""))
 SESSION = re.compile(r"-\d{8}-\d{6}$")  # when a camera was opened
 NUMBER = re.compile(r"(^|-)\d+$|\d{3,}$")  # of a photograph in its series
 # What cameras and programs call their pictures says nothing about the person.
@@ -85,8 +83,7 @@ def name_crop(source: str, frame: int, rank: int) -> str:
 def source_of(place: Sequence[str]) -> tuple[str, int]:
     """Read source and frame number back from a crop's place in a dataset.
 
-    That is the folder of its class, folders below it, and the name of its file. A crop
-    whose name does not say stands for its folder: anna, 0 for real/anna/0.png.
+    A crop whose name does not say stands for its folder: anna, 0 for real/anna/0.png.
     """
     label, *folders, name = place
     named = CROP_NAME.match(Path(name).stem)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pyimagesearch import crops as crops_module
+from pyimagesearch import files as files_module
 from pyimagesearch.console import UserError
 from pyimagesearch.crops import (
     CropFolder,
@@ -138,7 +139,7 @@ def test_a_line_comes_before_the_crop(tmp_path, monkeypatch):
     def kill(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(crops_module, "write_new", kill)
+    monkeypatch.setattr(files_module, "write_new", kill)
     write_list(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         save_crops(tmp_path, "a")
@@ -485,14 +486,14 @@ def test_a_crop_that_another_program_writes_meanwhile_is_kept(
 ):
     theirs, folder = open_folder(tmp_path), open_folder(tmp_path)
     save_crop(folder, "a", number=2)
-    write_new = crops_module.write_new
+    write_new = files_module.write_new
 
     def write_second(path, png):  # between the look and the writing
-        monkeypatch.setattr(crops_module, "write_new", write_new)
+        monkeypatch.setattr(files_module, "write_new", write_new)
         save_crop(theirs, "a", value=7)
         return write_new(path, png)
 
-    monkeypatch.setattr(crops_module, "write_new", write_second)
+    monkeypatch.setattr(files_module, "write_new", write_second)
     if value == 7:
         assert save_crop(folder, "a", value=value) is None
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pyimagesearch.console import UserError
 from pyimagesearch.crops import Source
-from pyimagesearch.dataset import count_sources, load_dataset
+from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import preprocess
 from pyimagesearch.folds import split_dataset
 from pyimagesearch.video import read_image
@@ -60,7 +60,8 @@ def test_what_the_lists_say_comes_with_the_crops(tmp_path):
 def test_crops_without_a_line_are_counted_in_one_warning(tmp_path, capsys):
     write_crops(tmp_path, "real/a_000016.png", "real/b_000016.png", "fake/c_000016.png")
     write_list(tmp_path / "real", "a,,,0.5,,,,,,")
-    assert load_dataset(tmp_path).margin == 0.5
+    data = load_dataset(tmp_path)
+    assert (data.margin, data.detector) == (0.5, "")
     assert capsys.readouterr().err == (
         f"[WARN] {tmp_path}: 2 crops without a line in sources.csv, taken to have "
         "margin 0.5\n"
@@ -249,14 +250,6 @@ def test_a_subset_has_its_crops_and_what_is_known_of_them():
     assert part.paths == [Path("1.png"), Path("4.png")]
     assert part.margin == 0.25
     assert part.truth.tolist() == [1, 0]
-
-
-def test_sources_are_counted_by_class():
-    labels, sources, frames = make_labels(real={"a": 3, "b": 1}, fake={"a": 2})
-    assert count_sources(make_dataset(labels, sources, frames)) == {
-        "real": {"a": 3, "b": 1},
-        "fake": {"a": 2},
-    }
 
 
 def test_one_class_is_enough_to_be_measured(tmp_path):
