@@ -96,10 +96,15 @@ class Window:
                 return True
 
     def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        self._zoom, self._faces = outputs.window_zoom(frame.image), []
-        height, width = (max(1, round(n / self._zoom)) for n in frame.image.shape[:2])
-        size = width, height
-        self._picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        self._picture, self._zoom, self._faces = frame.image, 1.0, []
+        zoom, width = outputs.window_zoom(frame.image), frame.image.shape[1]
+        if 1 < zoom <= min(frame.image.shape[:2]):  # thinner ones cannot be shrunk
+            import imutils  # late, as only a window wants it
+
+            fits = {"height": outputs.WINDOW_HEIGHT}
+            if zoom == width / outputs.WINDOW_WIDTH:
+                fits = {"width": outputs.WINDOW_WIDTH}
+            self._picture, self._zoom = imutils.resize(frame.image, **fits), zoom
         for face in predictions:
             *sides, confidence = face.box
             box = Face(*(round(side / self._zoom) for side in sides), confidence)
