@@ -137,7 +137,7 @@ class Collector:
         self._chosen = tracks[0] if tracks else 0
 
     def press(self, key: str) -> None:
-        """Save the selected face as a key's class, or undo that by u, or select by Tab."""
+        """Save the selected face, by the key of a class; u undoes it, Tab selects."""
         key, now = key.lower(), time.monotonic()
         if now - self._last_key < KEY_SECONDS or key not in {*self.keys, "u", "\t"}:
             return
@@ -241,7 +241,8 @@ class Collector:
             if not self._classifier.network:
                 return f"enough to begin: run  {self._train}"
             if self._newer:
-                return f"{count_of(self._newer, 'crop')} not yet learnt: run  {self._train}"
+                new = count_of(self._newer, "crop")
+                return f"{new} not yet learnt: run  {self._train}"
         if not self._chosen and len(self._classifier.tracks) != 1:
             return self._ask_for_a_face()
         if lacks_real:

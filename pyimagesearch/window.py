@@ -120,27 +120,27 @@ class Window:
             grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
         elif self._collector:
-            self._draw_collecting(picture, self._collector)
+            selected = self._collector.selected
+            for face in self._faces:
+                if selected and selected.track == face.track:
+                    self._draw_selected(picture, face)
+                else:
+                    outputs.draw(picture, face, weight=1)
         else:
             for face in self._faces:
                 outputs.draw(picture, face)
         return with_caption(picture, lines) if lines else picture
 
-    def _draw_collecting(self, picture: np.ndarray, collector: Collector) -> None:
-        selected = collector.selected
-        for face in self._faces:
-            if not selected or selected.track != face.track:
-                outputs.draw(picture, face, weight=1)
-                continue
-            outputs.draw(picture, face, weight=4)
-            left, top, right, bottom, _ = face.box
-            text, below = " ".join(collector.keys), min(bottom + 26, len(picture))
-            corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0]
-            picture[below - 26 : below, left:corner] = 0
-            outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
-            if time.monotonic() < collector.flash_end:
-                corners = (left - 5, top - 5), (right + 5, bottom + 5)
-                cv2.rectangle(picture, *corners, outputs.WHITE, 6)
+    def _draw_selected(self, picture: np.ndarray, face: Prediction) -> None:
+        outputs.draw(picture, face, weight=4)
+        left, top, right, bottom, _ = face.box
+        text, below = " ".join(self._collector.keys), min(bottom + 26, len(picture))
+        corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0]
+        picture[below - 26 : below, left:corner] = 0
+        outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
+        if time.monotonic() < self._collector.flash_end:
+            corners = (left - 5, top - 5), (right + 5, bottom + 5)
+            cv2.rectangle(picture, *corners, outputs.WHITE, 6)
 
     def close(self) -> None:
         """Close the window."""
