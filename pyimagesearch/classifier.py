@@ -45,11 +45,10 @@ class Prediction(NamedTuple):
 class FaceClassifier:
     """Finds faces and classifies them; use one instance for each camera.
 
-    `network` and `labels` come from `load_classifier`; with None and labels without
-    classes, faces are found and get the label "". Scores are averaged over `smooth`
-    seconds, or not at all if 0. A face is an attack below the first of the
-    `thresholds`, real from the second on, and unsure between them. `files` are model
-    and labels, which `refresh` watches from now on.
+    `network` and `labels` come from `load_classifier`, or are None and without classes:
+    then faces get the label "". Scores are averaged over `smooth` seconds, or not at
+    all if 0. A face is an attack below the first of the `thresholds`, real from the
+    second on, unsure between them. `refresh` watches the `files`, model and labels.
     """
 
     def __init__(
@@ -158,15 +157,14 @@ class FaceClassifier:
         image = check_image(image)
         # Cut at native size and with the margin of the training, as for gathering.
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
-        network, classes = self.network, self.labels.classes
         probabilities = np.empty((len(crops), 0), np.float32)
-        if network and crops:
-            inputs = preprocess(crops, network.width, network.height)
-            probabilities = network.predict(inputs)
+        if self.network and crops:
+            inputs = preprocess(crops, self.network.width, self.network.height)
+            probabilities = self.network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
         predictions, found = [], zip(faces, crops, probabilities, tracks, strict=True)
         for face, crop, row, (track, mean) in found:
-            label, score, share = decide(mean, classes, self.thresholds)
+            label, score, share = decide(mean, self.labels.classes, self.thresholds)
             predictions.append(Prediction(face, label, score, share, row, track, crop))
         return predictions
 
@@ -215,9 +213,9 @@ class Tracker:
     ) -> list[tuple[int, np.ndarray]]:
         """Match the n faces of the next image, and their (n, classes) probabilities.
 
-        Returns each face's track number, from 1, and mean probabilities, (classes,). If
-        the time goes back, another video has begun.
+        Returns each face's track number, from 1, and mean probabilities, (classes,).
         """
+        # If the time goes back, another video has begun.
         self.tracks = [t for t in self.tracks if 0 <= time - t.time <= LOST_SECONDS]
         boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)
         expected = np.array([track.expect(time) for track in self.tracks])
@@ -232,10 +230,9 @@ class Tracker:
             self._count += 1
             matches[face] = _Track(self._count)
             self.tracks.append(matches[face])
-        tracks = [matches[face] for face in range(len(faces))]
         return [
-            (track.number, track.add(box, row, time, self._seconds))
-            for track, box, row in zip(tracks, boxes, probabilities, strict=True)
+            (matches[n].number, matches[n].add(box, row, time, self._seconds))
+            for n, (box, row) in enumerate(zip(boxes, probabilities, strict=True))
         ]
 
 

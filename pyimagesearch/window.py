@@ -97,14 +97,15 @@ class Window:
 
     def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         self._picture, self._zoom, self._faces = frame.image, 1.0, []
-        zoom, width = outputs.window_zoom(frame.image), frame.image.shape[1]
-        if 1 < zoom <= min(frame.image.shape[:2]):  # thinner ones cannot be shrunk
+        zoom = outputs.window_zoom(frame.image)
+        height, width = frame.image.shape[:2]
+        if 1 < zoom <= min(height, width):  # thinner ones cannot be shrunk
             import imutils  # late, as only a window wants it
 
-            fits = {"height": outputs.WINDOW_HEIGHT}
+            size = {"height": outputs.WINDOW_HEIGHT}
             if zoom == width / outputs.WINDOW_WIDTH:
-                fits = {"width": outputs.WINDOW_WIDTH}
-            self._picture, self._zoom = imutils.resize(frame.image, **fits), zoom
+                size = {"width": outputs.WINDOW_WIDTH}
+            self._picture, self._zoom = imutils.resize(frame.image, **size), zoom
         for face in predictions:
             *sides, confidence = face.box
             box = Face(*(round(side / self._zoom) for side in sides), confidence)
@@ -119,16 +120,13 @@ class Window:
             lines = [*lines[:1], f"no picture from {self._name}, trying again"]
             grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-        elif self._collector:
-            selected = self._collector.selected
+        else:
+            selected = self._collector and self._collector.selected
             for face in self._faces:
                 if selected and selected.track == face.track:
                     self._draw_selected(picture, face)
                 else:
-                    outputs.draw(picture, face, weight=1)
-        else:
-            for face in self._faces:
-                outputs.draw(picture, face)
+                    outputs.draw(picture, face, weight=1 if self._collector else 2)
         return with_caption(picture, lines) if lines else picture
 
     def _draw_selected(self, picture: np.ndarray, face: Prediction) -> None:
