@@ -91,9 +91,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = (
-        "in the window, r and f save the selected face as real or fake, to this dataset"
-    )
+    what = "in the window, r and f save the selected face, real or fake, to this folder"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)
@@ -108,7 +106,7 @@ def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
     """Check the flags; read the labels of the network, or of a dataset before that."""
     files.check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
     if args.collect and not has_window:
-        options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
+        options = "--input", "0", "--output", str(args.collect / BONA_FIDE)
         command = console.command_line("gather_examples.py", *options)
         raise UserError(f"--collect needs a window; without one, use {command}")
     if not (args.model.exists() or args.le.exists()):

@@ -73,10 +73,9 @@ def _leave_dead_terminal() -> None:
 def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     """Run a command and return its exit status.
 
-    That is 0 when done; 1 after one line for a UserError or an operating system error
-    (no permission, disk full); 130 when interrupted. Any other exception is a bug and
-    passes through. SIGTERM and SIGHUP clean up and exit with status 143 or 129. Ctrl-C
-    is ignored afterwards: only the end of the process may follow.
+    That is 0 when done; 1 after one line for a UserError or OSError; 130 if
+    interrupted. Other exceptions are bugs and pass through. SIGTERM and SIGHUP clean
+    up and exit with 143 or 129. Afterwards, Ctrl-C is ignored: the process must end.
     """
     silence_libraries()
     for stream in (sys.stdout, sys.stderr):
