@@ -24,7 +24,7 @@ from pyimagesearch.inputs import open_frames
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.outputs import FaceLog, open_output
+from pyimagesearch.outputs import open_log, open_output
 from pyimagesearch.video import is_address
 from pyimagesearch.window import Window, has_display
 
@@ -41,18 +41,16 @@ def recognize(crop: np.ndarray) -> str | None:
 
 
 def label_frames(detected, classifier, sinks, counts, live=False, says=(info,)) -> bool:
-    """Classify frame after frame, and hand them to the sinks, until one ends it.
+    """Classify what `detect_in_frames` yields; hand it to the sinks until one ends it.
 
-    `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
-    label. A newer network is used from the next source on, or at once if `live`; text
-    about it is given to `says`. Returns whether a sink ended it.
+    Counts "frames" and faces by label; returns whether a sink ended it. A newer network
+    is used from the next source on, or at once if `live`; `says` take a text about it.
     """
     source = None
     for frame, faces, _ in detected:
-        is_new = frame.source != source
+        is_new, source = frame.source != source, frame.source
         if is_new:
             classifier.reset()
-            source = frame.source
         if (live or is_new) and (text := classifier.refresh()):
             for say in says:
                 say(text)
@@ -77,8 +75,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if exported.exists() and not flags.MODEL.exists():
         parser.set_defaults(model=exported)
     flags.add_detector_flags(parser)
-    what = "camera index, address (rtsp, ...), video, image, or a folder of videos and "
-    what += "images (default: %(default)s)"
+    what = "camera index, URL, video, image or folder of both (default: %(default)s)"
     add("-i", "--input", default="0", help=what)
     what = "write the labelled video or image here; for a folder, a folder"
     add("-o", "--output", type=flags.path, metavar="FILE", help=what)
@@ -151,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
             files.check_outside(args.output, args.input)
             sinks.append(enter(open_output(args.output, kind)))
         if args.log:
-            sinks.append(enter(closing(FaceLog(args.log, labels.classes))))
+            sinks.append(enter(open_log(args.log, labels.classes)))
         if args.collect:
             collector = collect.Collector(args.collect, classifier, args.input, *pair)
             sinks.append(enter(closing(collector)))

@@ -70,11 +70,7 @@ class FaceClassifier:
 
     @classmethod
     def load(cls, model, le, detector, confidence: float | None = None, **options):
-        """Load liveness.onnx or liveness.model, le.pickle, and a face detector by path.
-
-        `confidence` is that of DetectorPool. A UserError says which file is missing,
-        damaged, or of another training.
-        """
+        """Load a network, its labels, a detector; a UserError names one that is bad."""
         files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
         classifier = cls(None, load_labels(files[1]), detectors, files=files, **options)
@@ -96,8 +92,7 @@ class FaceClassifier:
     def refresh(self) -> str:
         """Use the network of a new training, if there is one; return what to say.
 
-        A thread loads it, as importing TensorFlow takes seconds: call this often. A
-        network of other classes or another margin is not used.
+        Call it often: a thread loads for seconds. Classes and margin must be the same.
         """
         now = time.monotonic()
         if not self._loading:
@@ -142,8 +137,7 @@ class FaceClassifier:
     ) -> list[Prediction]:
         """Find and classify the faces of the next image, (M, N, 3) uint8 BGR.
 
-        `seconds` is when it was taken, on any clock; by default, now. The most
-        confident detection comes first.
+        It was taken at `seconds` of any clock, or now. The most confident one is first.
         """
         image = check_image(image)
         faces, _ = self.detectors.detect(image)
@@ -180,13 +174,8 @@ def check_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def decide(
-    probabilities: np.ndarray, classes: list[str], thresholds: tuple[float, float]
-) -> tuple[str, float, float]:
-    """Return label, score and probability (see Prediction) of a face.
-
-    Without a class named real, the score is the probability of the most probable class.
-    """
+def decide(probabilities, classes: list[str], thresholds) -> tuple[str, float, float]:
+    """Return a face's label, score (without real, the highest one) and probability."""
     if not classes:
         return "", math.nan, math.nan
     if BONA_FIDE not in classes:
@@ -205,12 +194,9 @@ class Tracker:
     """Follows faces from image to image by overlap, and averages their scores."""
 
     def __init__(self, seconds: float):
-        self._seconds, self._count = seconds, 0
-        self.tracks = []
+        self._seconds, self._count, self.tracks = seconds, 0, []
 
-    def update(
-        self, faces: Sequence[Face], probabilities: np.ndarray, time: float
-    ) -> list[tuple[int, np.ndarray]]:
+    def update(self, faces, probabilities: np.ndarray, time: float) -> list[tuple]:
         """Match the n faces of the next image, and their (n, classes) probabilities.
 
         Returns each face's track number, from 1, and mean probabilities, (classes,).

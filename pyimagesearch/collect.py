@@ -23,9 +23,9 @@ ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
 LOOK_SECONDS = 1.0  # between two looks at the files of the dataset, or longer
 STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
-# Two crops are one view if their network inputs differ by less: the mean difference, as
-# a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
-# the next; of a moving one, 8 % of neighbouring crops differ by less than this.
+# Two crops are one view if their network inputs' mean difference is a smaller share of
+# the standard deviation. From frame to frame, it is 0.05 for an unmoving face, and less
+# than this for 8 % of the crops of a moving one.
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
@@ -70,11 +70,7 @@ def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str
 
 
 class Collector:
-    """A sink that saves the selected face, as gather_examples.py would, by keys.
-
-    A face that is alone in view is selected; of several, the one that was chosen, as
-    long as its track lives. `source`, `model` and `le` are for `next_commands`.
-    """
+    """A sink that saves the selected face, as gather_examples.py would, by keys."""
 
     def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
         self._folder, self._classifier = folder, classifier
@@ -117,7 +113,7 @@ class Collector:
 
     @property
     def selected(self) -> Prediction | None:
-        """The face that keys act on."""
+        """The face that keys act on: the only one in view, or else the chosen one."""
         tracks = self._classifier.tracks
         track = tracks[0] if len(tracks) == 1 else self._chosen
         return next((face for face in self._in_view if face.track == track), None)

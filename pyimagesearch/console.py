@@ -82,9 +82,8 @@ def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
         if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
             stream.reconfigure(errors="backslashreplace")
     endings = signal.SIGTERM, *hang_up()
-    for number in endings:
-        signal.signal(number, _terminate)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, *endings):
+        signal.signal(number, _end)
     try:
         command(args)
         sys.stdout.flush()
@@ -120,15 +119,12 @@ def hang_up() -> list[int]:
     return [number] if number and signal.getsignal(number) != signal.SIG_IGN else []
 
 
-def _terminate(number, _stack):
+def _end(number, _stack):
     signal.signal(number, signal.SIG_IGN)  # a terminal that closes sends several
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     _leave_dead_terminal()
     raise SystemExit(128 + number)
-
-
-def _interrupt(_signal, _stack):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -142,8 +138,7 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         if number == signal.SIGINT:
             signal.signal(number, before[number])
 
-    numbers = signal.SIGINT, *hang_up()
-    before = {number: signal.signal(number, set_event) for number in numbers}
+    before = {n: signal.signal(n, set_event) for n in (signal.SIGINT, *hang_up())}
     try:
         yield event
     finally:

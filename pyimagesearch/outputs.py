@@ -7,7 +7,7 @@ return whether to go on.
 import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from pyimagesearch import files, video
@@ -28,9 +28,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @contextmanager
-def open_output(
-    path: Path, kind: str
-) -> Iterator[Callable[[Frame, Sequence[Prediction]], bool]]:
+def open_output(path: Path, kind: str) -> Iterator[Callable[..., bool]]:
     """Open a sink that writes frames to a file or folder, but for stale ones.
 
     `kind` is that of the input: "image", "video", or "folder" for many of both, each
@@ -77,36 +75,32 @@ def open_output(
     info(f"wrote {path}")
 
 
-class FaceLog:
-    """A sink: a .csv or .jsonl file that grows by whole lines; `tail -f` follows it."""
+@contextmanager
+def open_log(path: Path, classes: list[str]) -> Iterator[Callable[..., bool]]:
+    """Open a sink that adds a whole line for each face to a .csv or .jsonl file."""
+    if path.suffix not in (".csv", ".jsonl"):
+        raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
+    columns = ["source", "frame", "time", "track"]
+    columns += ["left", "top", "right", "bottom", "confidence"]
+    columns += [*(f"p_{name}" for name in classes), "score", "decision"]
+    is_csv = path.suffix == ".csv"
+    files.check_writable(path)
+    header = files.to_csv(columns) if is_csv else b""
+    with closing(files.Appender(path, header)) as lines:
 
-    def __init__(self, path: Path, classes: list[str]):
-        if path.suffix not in (".csv", ".jsonl"):
-            raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
-        self._columns = ["source", "frame", "time", "track"]
-        self._columns += ["left", "top", "right", "bottom", "confidence"]
-        self._columns += [*(f"p_{name}" for name in classes), "score", "decision"]
-        self._is_csv = path.suffix == ".csv"
-        files.check_writable(path)
-        header = files.to_csv(self._columns) if self._is_csv else b""
-        self._lines = files.Appender(path, header)
+        def write(frame: Frame, predictions: Sequence[Prediction]) -> bool:
+            for face in predictions:
+                *box, confidence = face.box
+                shares = (confidence, *face.probabilities, face.score)
+                numbers = [round(float(share), 6) for share in shares]
+                values = [frame.source, frame.number, round(frame.time, 3), face.track]
+                values += [*box, *numbers, face.label]
+                row = dict(zip(columns, values, strict=True))
+                as_json = json.dumps(row).encode() + b"\n"
+                lines.add(files.to_csv(values) if is_csv else as_json)
+            return True
 
-    def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
-        """Append a line for each face of a frame."""
-        for face in predictions:
-            *box, confidence = face.box
-            shares = (confidence, *face.probabilities, face.score)
-            numbers = [round(float(share), 6) for share in shares]
-            values = [frame.source, frame.number, round(frame.time, 3), face.track]
-            values += [*box, *numbers, face.label]
-            row = dict(zip(self._columns, values, strict=True))
-            as_json = json.dumps(row).encode() + b"\n"
-            self._lines.add(files.to_csv(values) if self._is_csv else as_json)
-        return True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
+        yield write
 
 
 def window_zoom(image: np.ndarray) -> float:
@@ -116,10 +110,7 @@ def window_zoom(image: np.ndarray) -> float:
 
 
 def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
-    """Draw a face's label and box into its image, (M, N, 3) uint8 BGR.
-
-    The label stays inside. `weight` is that of the box's lines in the window's pixels.
-    """
+    """Draw a face's box, of lines of `weight` pixels, and label into its BGR image."""
     height, width = image.shape[:2]
     zoom = window_zoom(image)
     size = 0.5 * zoom
@@ -132,8 +123,7 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
     if prediction.label != UNSURE and prediction.probability < 0.5:
         # The threshold decided, or there are many kinds of attack.
         text = f"{prediction.label} (real: {prediction.score:.4f})"
-    if prediction.name:
-        text += f" {prediction.name}"
+    text = f"{text} {prediction.name}".rstrip()
     text = text.encode("utf-8", "backslashreplace").decode()  # names of bytes
     font = None if text.isascii() else load_font(size)
     w, h, below = text_size(text, size, font)
@@ -168,14 +158,12 @@ def put_text(image: np.ndarray, text: str, place, size: float, font=None) -> Non
 
 def load_font(size: float):
     """Return matplotlib's font, if it and Pillow are there, as large as OpenCV's."""
-    try:
+    with suppress(ImportError, OSError):
         from matplotlib import get_data_path
         from PIL import ImageFont
 
         path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
         return ImageFont.truetype(path, round(24 * size))
-    except (ImportError, OSError):
-        return None
 
 
 def to_ascii(text: str) -> str:

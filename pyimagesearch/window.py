@@ -49,17 +49,15 @@ def has_display() -> bool:
 class Window:
     """A sink that shows frames until q or Esc is pressed or the window is closed.
 
-    `kind` is that of the input: a single image stays until then, a photograph of a
-    folder for a while or until another key is pressed. `name` is that of a camera or
-    stream, or empty. With a collector, its caption stands below the picture, other keys
-    and clicks on faces go to it, and frames of files are shown at their times.
+    `kind` is the input's: a single image stays until then, a photograph of a folder for
+    a while or until another key. `name` is that of a camera or stream, or empty. A
+    collector gets keys and clicks; its caption is shown; files run at their own speed.
     """
 
     def __init__(self, kind: str, name: str = "", collector: Collector | None = None):
         self._kind, self._name, self._collector = kind, name, collector
-        self._start = 0.0
         self._picture, self._faces = None, []  # the latest, with boxes in its pixels
-        self._zoom = 1.0  # how many times the frame is larger than the picture
+        self._start, self._zoom = 0.0, 1.0  # the frame is so many times larger
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:
