@@ -70,7 +70,7 @@ class FaceClassifier:
 
     @classmethod
     def load(cls, model, le, detector, confidence: float | None = None, **options):
-        """Load a network, its labels, a detector; a UserError names one that is bad."""
+        """Load network, labels and detector by path; a UserError names a bad file."""
         files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
         classifier = cls(None, load_labels(files[1]), detectors, files=files, **options)

@@ -95,9 +95,8 @@ class Window:
 
     def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
         self._picture, self._zoom, self._faces = frame.image, 1.0, []
-        zoom = outputs.window_zoom(frame.image)
-        height, width = frame.image.shape[:2]
-        if 1 < zoom <= min(height, width):  # thinner ones cannot be shrunk
+        zoom, width = outputs.window_zoom(frame.image), frame.image.shape[1]
+        if 1 < zoom <= min(frame.image.shape[:2]):  # thinner ones cannot be shrunk
             import imutils  # late, as only a window wants it
 
             size = {"height": outputs.WINDOW_HEIGHT}
