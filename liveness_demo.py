@@ -16,17 +16,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 # Ours come first: they set what OpenCV reads when it is imported.
-from pyimagesearch import console, flags
+from pyimagesearch import collect, console, files, flags
 from pyimagesearch.classifier import SMOOTH_SECONDS, FaceClassifier
-from pyimagesearch.collect import Collector, labels_of
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.faces import DetectorPool, detect_in_frames
-from pyimagesearch.files import check_distinct, check_outside
 from pyimagesearch.inputs import open_frames
 from pyimagesearch.labels import THRESHOLD, Labels, load_labels
 from pyimagesearch.models import load_classifier
 from pyimagesearch.names import BONA_FIDE
-from pyimagesearch.outputs import FaceLog, open_output
+from pyimagesearch.outputs import open_log, open_output
 from pyimagesearch.video import is_address
 from pyimagesearch.window import Window, has_display
 
@@ -42,23 +40,20 @@ def recognize(crop: np.ndarray) -> str | None:
     return None
 
 
-def label_frames(detected, classifier, sinks, counts, live=False, note=None) -> bool:
-    """Classify frame after frame, and hand them to the sinks, until one ends it.
+def label_frames(detected, classifier, sinks, counts, live=False, says=(info,)) -> bool:
+    """Classify what `detect_in_frames` yields; hand it to the sinks until one ends it.
 
-    `detected` comes from `detect_in_frames`. Counts the "frames", and the faces by
-    label. A newer network is used from the next source on, or at once if `live`; text
-    about it is printed, and given to `note`. Returns whether a sink ended it.
+    Counts "frames" and faces by label; returns whether a sink ended it. A newer network
+    is used from the next source on, or at once if `live`; `says` take a text about it.
     """
     source = None
     for frame, faces, _ in detected:
-        is_new = frame.source != source
+        is_new, source = frame.source != source, frame.source
         if is_new:
             classifier.reset()
-            source = frame.source
         if (live or is_new) and (text := classifier.refresh()):
-            info(text)
-            if note:
-                note(text)
+            for say in says:
+                say(text)
         predictions = []
         if not frame.stale:
             predictions = classifier.classify(frame.image, faces, frame.time)
@@ -80,23 +75,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if exported.exists() and not flags.MODEL.exists():
         parser.set_defaults(model=exported)
     flags.add_detector_flags(parser)
-    what = "camera index, address (http, rtsp, ...), video, image, or folder of videos "
-    what += "and images (default: %(default)s)"
+    what = "camera index, URL, video, image or folder of both (default: %(default)s)"
     add("-i", "--input", default="0", help=what)
-    file = {"type": flags.path, "metavar": "FILE"}
     what = "write the labelled video or image here; for a folder, a folder"
-    add("-o", "--output", **file, help=what)
+    add("-o", "--output", type=flags.path, metavar="FILE", help=what)
     what = "append a line for every face of every frame to this .csv or .jsonl file"
-    add("--log", **file, help=what)
-    what = "average the scores of a face over this time; 0 labels every frame on its "
-    what += "own, as the tutorial does (default: %(default)s)"
+    add("--log", type=flags.path, metavar="FILE", help=what)
+    what = "seconds to average a face's scores over; 0 for none (default: %(default)s)"
     add("--smooth", type=flags.seconds, metavar="S", default=SMOOTH_SECONDS, help=what)
     what = "probability of real from which a face is real; with two, it is fake below "
     what += f"the lower one and unsure between them (default: {THRESHOLD})"
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = "in the window, r saves the selected face as real, f as fake, to this "
+    what = "in the window, r and f save the selected face, real or fake, to this "
     what += "dataset, even before a model exists"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
@@ -110,9 +102,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
     """Check the flags; read the labels of the network, or of a dataset before that."""
-    check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
+    files.check_distinct(model=args.model, le=args.le, output=args.output, log=args.log)
     if args.collect and not has_window:
-        options = ["--input", "0", "--output", str(args.collect / BONA_FIDE)]
+        options = "--input", "0", "--output", str(args.collect / BONA_FIDE)
         command = console.command_line("gather_examples.py", *options)
         raise UserError(f"--collect needs a window; without one, use {command}")
     if not (args.model.exists() or args.le.exists()):
@@ -123,7 +115,7 @@ def look_up_labels(args: argparse.Namespace, has_window: bool) -> Labels:
             )
         if args.log:
             raise UserError(f"--log {args.log}: no network, nothing to log")
-        return labels_of(args.collect)
+        return collect.labels_of(args.collect)
     labels = load_labels(args.le)
     if args.threshold and BONA_FIDE not in labels.classes:
         raise UserError(
@@ -137,31 +129,31 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     has_window = not args.no_display and has_display()
     labels = look_up_labels(args, has_window)
-    numbers, files = args.threshold or [THRESHOLD], (args.model, args.le)
+    numbers, pair = args.threshold or [THRESHOLD], (args.model, args.le)
     limits = numbers[0], numbers[-1]
     if not has_window and not args.no_display:
         warn("there is no display, so no window is opened")
-    note, sinks, collector, counts = None, [], None, Counter()
+    says, sinks, collector, counts = [info], [], None, Counter()
     with ExitStack() as stack:
         enter = stack.enter_context
         info("starting video stream...")
         frames = enter(closing(open_frames(args.input, patient=args.reconnect)))
         info("loading face detector...")
         detectors = DetectorPool(args.detector, args.detector_size, args.confidence)
-        classifier = FaceClassifier(None, labels, detectors, args.smooth, limits, files)
+        classifier = FaceClassifier(None, labels, detectors, args.smooth, limits, pair)
         if labels.classes:
             info("loading liveness detector...")
-            classifier.replace(*load_classifier(*files))
+            classifier.replace(*load_classifier(*pair))
         kind = frames.kind  # waits for a file to be open, which outputs need
         if args.output:
-            check_outside(args.output, args.input)
+            files.check_outside(args.output, args.input)
             sinks.append(enter(open_output(args.output, kind)))
         if args.log:
-            sinks.append(enter(closing(FaceLog(args.log, labels.classes))))
+            sinks.append(enter(open_log(args.log, labels.classes)))
         if args.collect:
-            collector = Collector(args.collect, classifier, args.input, *files)
+            collector = collect.Collector(args.collect, classifier, args.input, *pair)
             sinks.append(enter(closing(collector)))
-            note = collector.note
+            says.append(collector.note)
             if not (frames.live or is_address(args.input)):
                 names = collector.name_files(frames.files.values(), Path(args.input))
                 frames.rename(names)
@@ -173,7 +165,7 @@ def run(args: argparse.Namespace) -> None:
             shown = enter(closing(iter(frames)))
             detected = detect_in_frames(shown, detectors, ahead=not frames.live)
             enter(closing(detected))
-            ended = label_frames(detected, classifier, sinks, counts, frames.live, note)
+            ended = label_frames(detected, classifier, sinks, counts, frames.live, says)
         finally:
             summarize(counts, time.perf_counter() - start)
         if not counts["frames"] and not ended:
@@ -188,10 +180,8 @@ def summarize(counts: Counter, duration: float) -> None:
         f"{count} {label or 'without a label'} ({count / labels.total():.0%})"
         for label, count in sorted(labels.items())
     ]
-    info(
-        f"{count_of(frames, 'frame')} in {duration:.1f} s ({frames / duration:.1f} a "
-        f"second); faces: {', '.join(faces) or 'none'}"
-    )
+    speed = f"{duration:.1f} s ({frames / duration:.1f} a second)"
+    info(f"{count_of(frames, 'frame')} in {speed}; faces: {', '.join(faces) or 'none'}")
 
 
 def main(argv: list[str] | None = None) -> int:

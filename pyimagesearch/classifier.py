@@ -45,11 +45,10 @@ class Prediction(NamedTuple):
 class FaceClassifier:
     """Finds faces and classifies them; use one instance for each camera.
 
-    `network` and `labels` come from `load_classifier`; with None and labels without
-    classes, faces are found and get the label "". Scores are averaged over `smooth`
-    seconds, or not at all if 0. A face is an attack below the first of the
-    `thresholds`, real from the second on, and unsure between them. `files` are model
-    and labels, which `refresh` watches from now on.
+    `network` and `labels` come from `load_classifier`, or are None and without classes:
+    then faces get the label "". Scores are averaged over `smooth` seconds, or not at
+    all if 0. A face is an attack below the first of the `thresholds`, real from the
+    second on, unsure between them. `refresh` watches the `files`, model and labels.
     """
 
     def __init__(
@@ -71,11 +70,7 @@ class FaceClassifier:
 
     @classmethod
     def load(cls, model, le, detector, confidence: float | None = None, **options):
-        """Load liveness.onnx or liveness.model, le.pickle, and a face detector by path.
-
-        `confidence` is that of DetectorPool. A UserError says which file is missing,
-        damaged, or of another training.
-        """
+        """Load network, labels and detector by path; a UserError names a bad file."""
         files = Path(model), Path(le)
         detectors = DetectorPool(Path(detector), confidence=confidence)
         classifier = cls(None, load_labels(files[1]), detectors, files=files, **options)
@@ -97,8 +92,7 @@ class FaceClassifier:
     def refresh(self) -> str:
         """Use the network of a new training, if there is one; return what to say.
 
-        A thread loads it, as importing TensorFlow takes seconds: call this often. A
-        network of other classes or another margin is not used.
+        Call it often: a thread loads for seconds. Classes and margin must be the same.
         """
         now = time.monotonic()
         if not self._loading:
@@ -143,8 +137,7 @@ class FaceClassifier:
     ) -> list[Prediction]:
         """Find and classify the faces of the next image, (M, N, 3) uint8 BGR.
 
-        `seconds` is when it was taken, on any clock; by default, now. The most
-        confident detection comes first.
+        It was taken at `seconds` of any clock, or now. The most confident one is first.
         """
         image = check_image(image)
         faces, _ = self.detectors.detect(image)
@@ -158,15 +151,14 @@ class FaceClassifier:
         image = check_image(image)
         # Cut at native size and with the margin of the training, as for gathering.
         crops = [crop_face(image, face, self.labels.margin) for face in faces]
-        network, classes = self.network, self.labels.classes
         probabilities = np.empty((len(crops), 0), np.float32)
-        if network and crops:
-            inputs = preprocess(crops, network.width, network.height)
-            probabilities = network.predict(inputs)
+        if self.network and crops:
+            inputs = preprocess(crops, self.network.width, self.network.height)
+            probabilities = self.network.predict(inputs)
         tracks = self._tracker.update(faces, probabilities, seconds)
         predictions, found = [], zip(faces, crops, probabilities, tracks, strict=True)
         for face, crop, row, (track, mean) in found:
-            label, score, share = decide(mean, classes, self.thresholds)
+            label, score, share = decide(mean, self.labels.classes, self.thresholds)
             predictions.append(Prediction(face, label, score, share, row, track, crop))
         return predictions
 
@@ -182,13 +174,8 @@ def check_image(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def decide(
-    probabilities: np.ndarray, classes: list[str], thresholds: tuple[float, float]
-) -> tuple[str, float, float]:
-    """Return label, score and probability (see Prediction) of a face.
-
-    Without a class named real, the score is the probability of the most probable class.
-    """
+def decide(probabilities, classes: list[str], thresholds) -> tuple[str, float, float]:
+    """Return a face's label, score (without real, the highest one) and probability."""
     if not classes:
         return "", math.nan, math.nan
     if BONA_FIDE not in classes:
@@ -207,17 +194,14 @@ class Tracker:
     """Follows faces from image to image by overlap, and averages their scores."""
 
     def __init__(self, seconds: float):
-        self._seconds, self._count = seconds, 0
-        self.tracks = []
+        self._seconds, self._count, self.tracks = seconds, 0, []
 
-    def update(
-        self, faces: Sequence[Face], probabilities: np.ndarray, time: float
-    ) -> list[tuple[int, np.ndarray]]:
+    def update(self, faces, probabilities: np.ndarray, time: float) -> list[tuple]:
         """Match the n faces of the next image, and their (n, classes) probabilities.
 
-        Returns each face's track number, from 1, and mean probabilities, (classes,). If
-        the time goes back, another video has begun.
+        Returns each face's track number, from 1, and mean probabilities, (classes,).
         """
+        # If the time goes back, another video has begun.
         self.tracks = [t for t in self.tracks if 0 <= time - t.time <= LOST_SECONDS]
         boxes = np.array([face[:4] for face in faces], float).reshape(-1, 4)
         expected = np.array([track.expect(time) for track in self.tracks])
@@ -232,10 +216,9 @@ class Tracker:
             self._count += 1
             matches[face] = _Track(self._count)
             self.tracks.append(matches[face])
-        tracks = [matches[face] for face in range(len(faces))]
         return [
-            (track.number, track.add(box, row, time, self._seconds))
-            for track, box, row in zip(tracks, boxes, probabilities, strict=True)
+            (matches[n].number, matches[n].add(box, row, time, self._seconds))
+            for n, (box, row) in enumerate(zip(boxes, probabilities, strict=True))
         ]
 
 

@@ -23,9 +23,9 @@ ENOUGH_TO_TRAIN = 8  # crops of a class, to begin with
 KEY_SECONDS = 0.2  # between two actions while a key is held down
 LOOK_SECONDS = 1.0  # between two looks at the files of the dataset, or longer
 STALL_SECONDS = 8.0  # without a new picture, the last one is out of date
-# Two crops are one view if their network inputs differ by less: the mean difference, as
-# a share of the standard deviation. An unmoving face differs by 0.05 from one frame to
-# the next; of a moving one, 8 % of neighbouring crops differ by less than this.
+# Two crops are one view if their network inputs' mean difference is a smaller share of
+# the standard deviation. From frame to frame, it is 0.05 for an unmoving face, and less
+# than this for 8 % of the crops of a moving one.
 LEAST_DIFFERENCE = 0.1
 COMPARED = 8  # a crop is compared with so many of the last ones of its class
 NOTE_SECONDS = 3.0  # how long a note stays in the window
@@ -36,8 +36,7 @@ def labels_of(dataset: Path) -> Labels:
     """Say how a dataset's crops are cut, while no network says so: without classes."""
     files = find_files(dataset) if dataset.is_dir() else []
     crops = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    margin, _ = common_margin(crops, read_lists(files))
-    return Labels([], margin)
+    return Labels([], common_margin(crops, read_lists(files))[0])
 
 
 def name_keys(classes: Iterable[str]) -> dict[str, str]:
@@ -49,9 +48,9 @@ def name_keys(classes: Iterable[str]) -> dict[str, str]:
 
 def find_folder(dataset: Path, label: str) -> Path:
     """Return the folder of a class in a dataset: live, if there is no real."""
-    folders = [path for path in sorted(dataset.glob("*")) if path.is_dir()]
-    same = [path for path in folders if as_label(path.name) == label]
-    return same[0] if same and dataset / label not in same else dataset / label
+    own, paths = dataset / label, dataset.glob("*")
+    same = [path for path in paths if path.is_dir() and as_label(path.name) == label]
+    return own if own in same else min(same, default=own)
 
 
 def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str, str]:
@@ -71,24 +70,18 @@ def next_commands(folder: Path, source: str, model: Path, le: Path) -> tuple[str
 
 
 class Collector:
-    """A sink that saves the selected face, as gather_examples.py would, by keys.
-
-    A face that is alone in view is selected; of several, the one that was chosen, as
-    long as its track lives. `source`, `model` and `le` are for `next_commands`. `keys`
-    gives the class of each key, `saved` counts the crops of this run. Until `flash_end`
-    on the monotonic clock, the selected face has just been saved.
-    """
+    """A sink that saves the selected face, as gather_examples.py would, by keys."""
 
     def __init__(self, folder: Path, classifier, source="0", model=MODEL, le=LE):
         self._folder, self._classifier = folder, classifier
         self._train, self._again = next_commands(folder, source, model, le)
         labels, detectors = classifier.labels, classifier.detectors
-        crops = find_crops(folder)
-        crops.pop(UNSURE, None)
-        classes = {*labels.classes, *crops}
+        self._start, self._next_look = time.time(), 0.0
+        self._look()
+        classes = {*labels.classes, *self._counts}
         if not labels.classes:
             classes |= {BONA_FIDE} if classes - {BONA_FIDE} else {BONA_FIDE, ATTACK}
-        self.keys = name_keys(sorted(classes))
+        self.keys = name_keys(sorted(classes))  # the class of each key
         self._folders = {
             name: CropFolder(find_folder(folder, name), labels.margin, detectors)
             for name in self.keys.values()
@@ -96,10 +89,8 @@ class Collector:
         self.saved, self._undoable = Counter(), []  # the latter of (class, path)
         self._recent = {}  # by class: network inputs, (h, w, 3) int16
         self._frame, self._in_view, self._chosen = None, [], 0  # the last is a track
-        self._note = "", 0.0  # and until when it is shown
-        self._last_key = self.flash_end = self._next_look = 0.0
-        self._start = time.time()
-        self._look()
+        self._note, self._last_key = ("", 0.0), 0.0  # the note, until when it is shown
+        self.flash_end = 0.0  # until then, the selected face has just been saved
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the selected face to {folder}; u undoes it")
 
@@ -122,7 +113,7 @@ class Collector:
 
     @property
     def selected(self) -> Prediction | None:
-        """The face that keys act on."""
+        """The face that keys act on: the only one in view, or else the chosen one."""
         tracks = self._classifier.tracks
         track = tracks[0] if len(tracks) == 1 else self._chosen
         return next((face for face in self._in_view if face.track == track), None)
@@ -136,29 +127,32 @@ class Collector:
 
     def choose_next(self) -> None:
         """Select the next face, from left to right and round."""
-        places = {face.box: face.track for face in self._in_view}
-        tracks = [places[box] for box in sorted(places)]
+        tracks = [face.track for face in sorted(self._in_view, key=lambda x: x.box)]
         if self._chosen in tracks:
             tracks = tracks[tracks.index(self._chosen) + 1 :] + tracks
         self._chosen = tracks[0] if tracks else 0
 
     def press(self, key: str) -> None:
-        """Save the selected face as the class of a key.
-
-        The key u deletes the last crop of this run, Tab selects another face.
-        """
+        """Save the selected face, by the key of a class; u undoes it, Tab selects."""
         key, now = key.lower(), time.monotonic()
         if now - self._last_key < KEY_SECONDS or key not in {*self.keys, "u", "\t"}:
             return
         self._last_key = now
-        if key == "u":
-            self._undo()
-        elif key == "\t":
-            self.choose_next()
-        elif face := self.selected:
-            self._save(self.keys[key], face)
-        else:
-            self.note(self._ask_for_a_face())
+        text = ""
+        try:
+            if key == "u":
+                text = self._undo()
+            elif key == "\t":
+                self.choose_next()
+            elif face := self.selected:
+                text = self._save(self.keys[key], face)
+            else:
+                text = self._ask_for_a_face()
+        except OSError as error:  # the disk may be full; the demo goes on
+            text = f"not {'deleted' if key == 'u' else 'saved'}: {error.strerror}"
+            warn(f"{self._folder}: {text}")
+        if text:
+            self.note(text)
 
     def _ask_for_a_face(self) -> str:
         number = len(self._classifier.tracks)
@@ -167,18 +161,12 @@ class Collector:
         number = "two" if number == 2 else number
         return f"{number} faces in view: click the one you mean, or press Tab"
 
-    def _undo(self) -> None:
+    def _undo(self) -> str:
         if not self._undoable:
-            self.note("nothing to undo")
-            return
+            return "nothing to undo"
         name, path = self._undoable[-1]
-        try:
-            is_new = self._is_new(path)
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            warn(f"{path}: not deleted: {error.strerror}")
-            self.note(f"not deleted: {error.strerror}")
-            return
+        is_new = self._is_new(path)
+        path.unlink(missing_ok=True)
         self._undoable.pop()
         self._counts.subtract([name])
         self.saved.subtract([name])
@@ -186,32 +174,25 @@ class Collector:
         if self._recent[name]:
             self._recent[name].pop()
         known = "" if is_new else "; the network knows it until the next training"
-        self.note(f"undid the last {name}{known}")
+        return f"undid the last {name}{known}"
 
-    def _save(self, name: str, face: Prediction) -> None:
+    def _save(self, name: str, face: Prediction) -> str:
         view = shrink(face.crop).astype(np.int16)
         recent = self._recent.setdefault(name, deque(maxlen=COMPARED))
         least = LEAST_DIFFERENCE * view.std()
         if any(np.abs(view - old).mean() < least for old in recent):
-            self.note("move a little: this view is saved already")
-            return
+            return "move a little: this view is saved already"
         rank = [seen.track for seen in self._in_view].index(face.track) + 1
-        folder = self._folders[name]
-        try:
-            path = folder.save(face.crop, self._frame, rank)
-        except OSError as error:  # the disk may be full; the demo goes on
-            warn(f"{folder.folder}: not saved: {error.strerror}")
-            self.note(f"not saved: {error.strerror}")
-            return
+        path = self._folders[name].save(face.crop, self._frame, rank)
         if path is None:
-            self.note("this crop is in the dataset already")
-            return
+            return "this crop is in the dataset already"
         recent.append(view)
         self._undoable.append((name, path))
         self._counts.update([name])
         self.saved.update([name])
         self._newer += 1
         self.flash_end = time.monotonic() + FLASH_SECONDS
+        return ""
 
     def note(self, text: str) -> None:
         """Show a note in the window for a while."""
@@ -231,8 +212,7 @@ class Collector:
         crops = find_crops(self._folder)
         crops.pop(UNSURE, None)
         self._counts = Counter({name: len(own) for name, own in crops.items()})
-        paths = [crop for own in crops.values() for crop in own]
-        self._newer = sum(self._is_new(crop) for crop in paths)
+        self._newer = sum(self._is_new(crop) for own in crops.values() for crop in own)
         end = time.monotonic()
         self._next_look = end + max(LOOK_SECONDS, 10 * (end - start))
 
@@ -241,13 +221,12 @@ class Collector:
         self._look()
         counts = []
         for name in self._folders:
-            lacks = self._counts[name] < ENOUGH_TO_TRAIN
-            goal = f" of {ENOUGH_TO_TRAIN}" if lacks else ""
-            counts.append(f"{name} {self._counts[name]}{goal}")
+            number = self._counts[name]
+            goal = f" of {ENOUGH_TO_TRAIN}" if number < ENOUGH_TO_TRAIN else ""
+            counts.append(f"{name} {number}{goal}")
         keys = [f"{key} {name}" for key, name in self.keys.items()]
-        text, end = self._note
-        if time.monotonic() >= end:
-            text = self._advise()
+        note, end = self._note
+        text = note if time.monotonic() < end else self._advise()
         return [f"{', '.join(counts)} | {', '.join(keys)}, u undo, q quit", text]
 
     def _advise(self) -> str:

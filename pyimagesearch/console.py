@@ -73,19 +73,17 @@ def _leave_dead_terminal() -> None:
 def exit_status(command: Callable[[argparse.Namespace], None], args) -> int:
     """Run a command and return its exit status.
 
-    That is 0 when done; 1 after one line for a UserError or an operating system error
-    (no permission, disk full); 130 when interrupted. Any other exception is a bug and
-    passes through. SIGTERM and SIGHUP clean up and exit with status 143 or 129. Ctrl-C
-    is ignored afterwards: only the end of the process may follow.
+    That is 0 when done; 1 after one line for a UserError or OSError; 130 if
+    interrupted. Other exceptions are bugs and pass through. SIGTERM and SIGHUP clean
+    up and exit with 143 or 129. Afterwards, Ctrl-C is ignored: the process must end.
     """
     silence_libraries()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name may be in no encoding of theirs
             stream.reconfigure(errors="backslashreplace")
     endings = signal.SIGTERM, *hang_up()
-    for number in endings:
-        signal.signal(number, _terminate)
-    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, *endings):
+        signal.signal(number, _end)
     try:
         command(args)
         sys.stdout.flush()
@@ -121,15 +119,12 @@ def hang_up() -> list[int]:
     return [number] if number and signal.getsignal(number) != signal.SIG_IGN else []
 
 
-def _terminate(number, _stack):
+def _end(number, _stack):
     signal.signal(number, signal.SIG_IGN)  # a terminal that closes sends several
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     _leave_dead_terminal()
     raise SystemExit(128 + number)
-
-
-def _interrupt(_signal, _stack):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -143,8 +138,7 @@ def interrupt_as_event() -> Iterator[threading.Event]:
         if number == signal.SIGINT:
             signal.signal(number, before[number])
 
-    numbers = signal.SIGINT, *hang_up()
-    before = {number: signal.signal(number, set_event) for number in numbers}
+    before = {n: signal.signal(n, set_event) for n in (signal.SIGINT, *hang_up())}
     try:
         yield event
     finally:

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pyimagesearch.console import PROJECT
@@ -14,30 +16,6 @@ if not (
 ):  # installed by somebody else
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     DETECTORS = Path(data, "pyimagesearch", "face_detector")
-
-
-def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Add --model and --le, the files that training hands to the demo."""
-    file = {"type": path, "metavar": "FILE"}
-    what = f"network {purpose} (default: %(default)s)"
-    parser.add_argument("-m", "--model", **file, default=MODEL, help=what)
-    what = f"label encoder {purpose} (default: %(default)s)"
-    parser.add_argument("-l", "--le", **file, default=LE, help=what)
-
-
-def add_detector_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a command that finds faces."""
-    add = parser.add_argument
-    what = "face detector: yunet, res10 (the tutorial's), the path of its file, or a "
-    what += "folder, in which YuNet comes first; a path wins over a name (default: "
-    what += "%(default)s)"
-    add("-d", "--detector", type=path, default=DETECTORS, metavar="PATH", help=what)
-    what = "longer side of YuNet's input, in pixels; 640 finds smaller faces (default: "
-    what += "320)"
-    add("--detector-size", type=side_int, metavar="N", help=what)
-    what = "ignore detections that are not above this confidence, 0 to 1 (default: "
-    what += "0.7, or 0.5 with res10)"
-    add("-c", "--confidence", type=fraction, metavar="P", help=what)
 
 
 def path(text: str) -> Path:
@@ -54,35 +32,37 @@ def report_path(text: str) -> Path:
     return Path(text)
 
 
-def fraction(text: str) -> float:
-    """Parse a number from 0 to 1."""
-    return _parse(text, float, 0, 1, "a number from 0 to 1")
-
-
-def seconds(text: str) -> float:
-    """Parse a time from 0 seconds to a day."""
-    return _parse(text, float, 0, 86400, "a number of seconds from 0 to 86400")
-
-
-def positive_int(text: str) -> int:
-    """Parse a whole number from 1 on."""
-    return _parse(text, int, 1, 1 << 31, "a positive whole number")
-
-
-def side_int(text: str) -> int:
-    """Parse the side of an image in pixels."""
-    return _parse(text, int, 32, 4096, "a whole number from 32 to 4096")
-
-
-def seed_int(text: str) -> int:
-    """Parse a random seed."""
-    return _parse(text, int, 0, (1 << 32) - 1, "a whole number from 0 to 4294967295")
-
-
-def _parse(text: str, kind: type, low: float, high: float, expected: str):
-    try:
+def number(kind: type, low: float, high: float, expected: str, text: str):
+    """Parse a number, from `low` to `high`; `expected` is for the error."""
+    with suppress(ValueError):
         if low <= kind(text) <= high:
             return kind(text)
-    except ValueError:
-        pass
     raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+
+
+fraction = partial(number, float, 0, 1, "a number from 0 to 1")
+seconds = partial(number, float, 0, 86400, "a number of seconds from 0 to 86400")
+positive_int = partial(number, int, 1, 1 << 31, "a positive whole number")
+side_int = partial(number, int, 32, 4096, "a whole number from 32 to 4096")  # pixels
+seed_int = partial(number, int, 0, (1 << 32) - 1, "a whole number from 0 to 4294967295")
+
+
+def add_model_flags(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add --model and --le, the files that training hands to the demo."""
+    file = {"type": path, "metavar": "FILE"}
+    what = f"network {purpose} (default: %(default)s)"
+    parser.add_argument("-m", "--model", **file, default=MODEL, help=what)
+    what = f"label encoder {purpose} (default: %(default)s)"
+    parser.add_argument("-l", "--le", **file, default=LE, help=what)
+
+
+def add_detector_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a command that finds faces."""
+    add = parser.add_argument
+    what = "face detector: yunet, res10 (the tutorial's), or the path of its file or "
+    what += "folder, in which YuNet comes first (default: %(default)s)"
+    add("-d", "--detector", type=path, default=DETECTORS, metavar="PATH", help=what)
+    what = "longer side of YuNet's input; 640 pixels find smaller faces (default: 320)"
+    add("--detector-size", type=side_int, metavar="N", help=what)
+    what = "ignore detections not above this, 0 to 1 (default: 0.7, or 0.5 with res10)"
+    add("-c", "--confidence", type=fraction, metavar="P", help=what)

@@ -7,131 +7,100 @@ return whether to go on.
 import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
+from pyimagesearch import files, video
 from pyimagesearch.classifier import Prediction
 from pyimagesearch.console import UserError, info
-from pyimagesearch.files import Appender, atomic_write, check_writable, to_csv
 from pyimagesearch.inputs import Frame
 from pyimagesearch.names import BONA_FIDE, UNSURE
-from pyimagesearch.video import (
-    IMAGE_SUFFIXES,
-    OUTPUT_SUFFIXES,
-    VIDEO_SUFFIXES,
-    video_file,
-)
 
 import cv2
 import numpy as np
 
 WINDOW_WIDTH = 600  # pixels; wider frames are shrunk for the window, and only there
-WINDOW_HEIGHT = 680  # the same, so that upright frames fit on a small screen
+WINDOW_HEIGHT = 680  # so that upright frames, too, fit on a small screen
 GREEN, AMBER, RED = (0, 200, 0), (0, 165, 255), (0, 0, 255)  # BGR
 WHITE = 255, 255, 255
 COLORS = {BONA_FIDE: GREEN, UNSURE: AMBER, "": WHITE}  # every other label is an attack
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-Sink = Callable[[Frame, Sequence[Prediction]], bool]
 
 
 @contextmanager
-def open_output(path: Path, kind: str) -> Iterator[Sink]:
-    """Open a file or folder that frames are written to, each file whole or not at all.
+def open_output(path: Path, kind: str) -> Iterator[Callable[..., bool]]:
+    """Open a sink that writes frames to a file or folder, but for stale ones.
 
-    `kind` is that of the input: "image", "video", or "folder" for many of both.
+    `kind` is that of the input: "image", "video", or "folder" for many of both, each
+    of which gets its own .png or .mp4. Each file is written whole or not at all.
     """
+    suffix = path.suffix.lower()
     if kind == "folder":
-        if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        if suffix in video.IMAGE_SUFFIXES | video.VIDEO_SUFFIXES:
             raise UserError(f"--output {path}: the output of a folder is a folder")
         path.mkdir(parents=True, exist_ok=True)
-        output = folder(path)
     else:
-        check_writable(path)
-        suffixes = IMAGE_SUFFIXES if kind == "image" else OUTPUT_SUFFIXES
-        if path.suffix.lower() not in suffixes:
+        files.check_writable(path)
+        fit = video.IMAGE_SUFFIXES if kind == "image" else video.OUTPUT_SUFFIXES
+        if suffix not in fit:
             raise UserError(
                 f"--output {path}: the output is one {kind}, so the name must end in "
-                f"one of {' '.join(sorted(suffixes))}"
+                f"one of {' '.join(sorted(fit))}"
             )
-        image = nullcontext(partial(write_image, path))
-        output = video(path) if kind == "video" else image
-    with output as sink:
-        yield sink
-    info(f"wrote {path}")
-
-
-def write_image(path: Path, frame: Frame, predictions: Sequence[Prediction]) -> bool:
-    """Write a frame as an image; a sink once the path is given."""
-    with atomic_write(path) as temporary:
-        image = draw_all(frame.image, predictions)
-        temporary.write_bytes(cv2.imencode(path.suffix, image)[1])
-    return True
-
-
-@contextmanager
-def video(path: Path) -> Iterator[Sink]:
-    """Yield a sink that appends frames to a video, but for stale ones."""
-    with video_file(path) as append:
+    with ExitStack() as stack:
+        opened, append = None, None
 
         def write(frame: Frame, predictions: Sequence[Prediction]) -> bool:
-            if not frame.stale:
-                append(draw_all(frame.image, predictions), frame.time)
+            nonlocal opened, append
+            if frame.stale:
+                return True
+            is_image, target = kind == "image" or frame.still, path
+            if kind == "folder":
+                target = path / f"{frame.source}{'.png' if is_image else '.mp4'}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+            image = frame.image.copy()
+            for face in predictions:
+                draw(image, face)
+            if is_image:
+                with files.atomic_write(target) as temporary:
+                    temporary.write_bytes(cv2.imencode(target.suffix, image)[1])
+                return True
+            if target != opened:
+                stack.close()  # the video of the previous source
+                opened, append = target, stack.enter_context(video.video_file(target))
+            append(image, frame.time)
             return True
 
         yield write
+    info(f"wrote {path}")
 
 
 @contextmanager
-def folder(path: Path) -> Iterator[Sink]:
-    """Yield a sink that writes each source to its own file: .png or .mp4."""
-    with ExitStack() as stack:
-        source, append = None, None
+def open_log(path: Path, classes: list[str]) -> Iterator[Callable[..., bool]]:
+    """Open a sink that adds a whole line for each face to a .csv or .jsonl file."""
+    if path.suffix not in (".csv", ".jsonl"):
+        raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
+    columns = ["source", "frame", "time", "track"]
+    columns += ["left", "top", "right", "bottom", "confidence"]
+    columns += [*(f"p_{name}" for name in classes), "score", "decision"]
+    is_csv = path.suffix == ".csv"
+    files.check_writable(path)
+    header = files.to_csv(columns) if is_csv else b""
+    with closing(files.Appender(path, header)) as lines:
 
         def write(frame: Frame, predictions: Sequence[Prediction]) -> bool:
-            nonlocal source, append
-            if frame.still:
-                return write_image(path / f"{frame.source}.png", frame, predictions)
-            if frame.source != source:
-                stack.close()  # the video of the previous source
-                source = frame.source
-                place = path / f"{source}.mp4"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                append = stack.enter_context(video(place))
-            return append(frame, predictions)
+            for face in predictions:
+                *box, confidence = face.box
+                shares = (confidence, *face.probabilities, face.score)
+                numbers = [round(float(share), 6) for share in shares]
+                values = [frame.source, frame.number, round(frame.time, 3), face.track]
+                values += [*box, *numbers, face.label]
+                row = dict(zip(columns, values, strict=True))
+                as_json = json.dumps(row).encode() + b"\n"
+                lines.add(files.to_csv(values) if is_csv else as_json)
+            return True
 
         yield write
-
-
-class FaceLog:
-    """A sink: a .csv or .jsonl file that grows by whole lines; `tail -f` follows it."""
-
-    def __init__(self, path: Path, classes: list[str]):
-        if path.suffix not in (".csv", ".jsonl"):
-            raise UserError(f"--log {path}: its name must end in .csv or .jsonl")
-        self._columns = ["source", "frame", "time", "track"]
-        self._columns += ["left", "top", "right", "bottom", "confidence"]
-        self._columns += [*(f"p_{name}" for name in classes), "score", "decision"]
-        self._is_csv = path.suffix == ".csv"
-        check_writable(path)
-        self._lines = Appender(path, to_csv(self._columns) if self._is_csv else b"")
-
-    def __call__(self, frame: Frame, predictions: Sequence[Prediction]) -> bool:
-        """Append a line for each face of a frame."""
-        for face in predictions:
-            *box, confidence = face.box
-            shares = (confidence, *face.probabilities, face.score)
-            numbers = [round(float(share), 6) for share in shares]
-            values = [frame.source, frame.number, round(frame.time, 3), face.track]
-            values += [*box, *numbers, face.label]
-            row = dict(zip(self._columns, values, strict=True))
-            as_json = json.dumps(row).encode() + b"\n"
-            self._lines.add(to_csv(values) if self._is_csv else as_json)
-        return True
-
-    def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
 
 
 def window_zoom(image: np.ndarray) -> float:
@@ -140,16 +109,8 @@ def window_zoom(image: np.ndarray) -> float:
     return max(1.0, width / WINDOW_WIDTH, height / WINDOW_HEIGHT)
 
 
-def draw_all(image: np.ndarray, predictions: Sequence[Prediction]) -> np.ndarray:
-    """Return a copy of an image, (M, N, 3) uint8 BGR, with its faces labelled."""
-    image = image.copy()
-    for prediction in predictions:
-        draw(image, prediction)
-    return image
-
-
 def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
-    """Draw a face's label, inside its image, and box, of lines of `weight` pixels."""
+    """Draw a face's box, of lines of `weight` pixels, and label into its BGR image."""
     height, width = image.shape[:2]
     zoom = window_zoom(image)
     size = 0.5 * zoom
@@ -162,8 +123,7 @@ def draw(image: np.ndarray, prediction: Prediction, weight: int = 2) -> None:
     if prediction.label != UNSURE and prediction.probability < 0.5:
         # The threshold decided, or there are many kinds of attack.
         text = f"{prediction.label} (real: {prediction.score:.4f})"
-    if prediction.name:
-        text += f" {prediction.name}"
+    text = f"{text} {prediction.name}".rstrip()
     text = text.encode("utf-8", "backslashreplace").decode()  # names of bytes
     font = None if text.isascii() else load_font(size)
     w, h, below = text_size(text, size, font)
@@ -198,14 +158,12 @@ def put_text(image: np.ndarray, text: str, place, size: float, font=None) -> Non
 
 def load_font(size: float):
     """Return matplotlib's font, if it and Pillow are there, as large as OpenCV's."""
-    try:
+    with suppress(ImportError, OSError):
         from matplotlib import get_data_path
         from PIL import ImageFont
 
         path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
         return ImageFont.truetype(path, round(24 * size))
-    except (ImportError, OSError):
-        return None
 
 
 def to_ascii(text: str) -> str:

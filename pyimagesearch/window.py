@@ -49,17 +49,15 @@ def has_display() -> bool:
 class Window:
     """A sink that shows frames until q or Esc is pressed or the window is closed.
 
-    `kind` is that of the input: a single image stays until then, a photograph of a
-    folder for a while or until another key is pressed. `name` is that of a camera or
-    stream, or empty. With a collector, its caption stands below the picture, other keys
-    and clicks on faces go to it, and frames of files are shown at their times.
+    `kind` is the input's: a single image stays until then, a photograph of a folder for
+    a while or until another key. `name` is that of a camera or stream, or empty. A
+    collector gets keys and clicks; its caption is shown; files run at their own speed.
     """
 
     def __init__(self, kind: str, name: str = "", collector: Collector | None = None):
         self._kind, self._name, self._collector = kind, name, collector
-        self._start = 0.0
         self._picture, self._faces = None, []  # the latest, with boxes in its pixels
-        self._zoom = 1.0  # how many times the frame is larger than the picture
+        self._start, self._zoom = 0.0, 1.0  # the frame is so many times larger
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:
@@ -96,10 +94,15 @@ class Window:
                 return True
 
     def _take(self, frame: Frame, predictions: Sequence[Prediction]) -> None:
-        self._zoom, self._faces = outputs.window_zoom(frame.image), []
-        height, width = (max(1, round(n / self._zoom)) for n in frame.image.shape[:2])
-        size = width, height
-        self._picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+        self._picture, self._zoom, self._faces = frame.image, 1.0, []
+        zoom, width = outputs.window_zoom(frame.image), frame.image.shape[1]
+        if 1 < zoom <= min(frame.image.shape[:2]):  # thinner ones cannot be shrunk
+            import imutils  # late, as only a window wants it
+
+            size = {"height": outputs.WINDOW_HEIGHT}
+            if zoom == width / outputs.WINDOW_WIDTH:
+                size = {"width": outputs.WINDOW_WIDTH}
+            self._picture, self._zoom = imutils.resize(frame.image, **size), zoom
         for face in predictions:
             *sides, confidence = face.box
             box = Face(*(round(side / self._zoom) for side in sides), confidence)
@@ -114,28 +117,25 @@ class Window:
             lines = [*lines[:1], f"no picture from {self._name}, trying again"]
             grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
             picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-        elif self._collector:
-            self._draw_collecting(picture, self._collector)
         else:
+            selected = self._collector and self._collector.selected
             for face in self._faces:
-                outputs.draw(picture, face)
+                if selected and selected.track == face.track:
+                    self._draw_selected(picture, face)
+                else:
+                    outputs.draw(picture, face, weight=1 if self._collector else 2)
         return with_caption(picture, lines) if lines else picture
 
-    def _draw_collecting(self, picture: np.ndarray, collector: Collector) -> None:
-        selected = collector.selected
-        for face in self._faces:
-            if not selected or selected.track != face.track:
-                outputs.draw(picture, face, weight=1)
-                continue
-            outputs.draw(picture, face, weight=4)
-            left, top, right, bottom, _ = face.box
-            text, below = " ".join(collector.keys), min(bottom + 26, len(picture))
-            corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0]
-            picture[below - 26 : below, left:corner] = 0
-            outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
-            if time.monotonic() < collector.flash_end:
-                corners = (left - 5, top - 5), (right + 5, bottom + 5)
-                cv2.rectangle(picture, *corners, outputs.WHITE, 6)
+    def _draw_selected(self, picture: np.ndarray, face: Prediction) -> None:
+        outputs.draw(picture, face, weight=4)
+        left, top, right, bottom, _ = face.box
+        text, below = " ".join(self._collector.keys), min(bottom + 26, len(picture))
+        corner = left + 12 + outputs.text_size(text, TEXT_SIZE)[0]
+        picture[below - 26 : below, left:corner] = 0
+        outputs.put_text(picture, text, (left + 6, below - 8), TEXT_SIZE)
+        if time.monotonic() < self._collector.flash_end:
+            corners = (left - 5, top - 5), (right + 5, bottom + 5)
+            cv2.rectangle(picture, *corners, outputs.WHITE, 6)
 
     def close(self) -> None:
         """Close the window."""

@@ -172,7 +172,7 @@ def test_a_new_network_is_never_used_within_a_file(live):
     detected = [(frame, [], 0) for frame in frames]
     said = []
     liveness_demo.label_frames(
-        detected, Refreshing(), [], Counter(), live=live, note=said.append
+        detected, Refreshing(), [], Counter(), live=live, says=[said.append]
     )
     assert len(said) == (4 if live else 2)
 

@@ -2,7 +2,6 @@ import csv
 import itertools
 import json
 import sys
-from contextlib import closing
 from types import SimpleNamespace
 
 from pyimagesearch.classifier import Prediction
@@ -13,8 +12,8 @@ from pyimagesearch.outputs import (
     AMBER,
     GREEN,
     RED,
-    FaceLog,
     draw,
+    open_log,
     open_output,
     window_zoom,
 )
@@ -181,7 +180,7 @@ def test_a_log_has_a_line_for_every_face_and_grows(ending, tmp_path):
     path = tmp_path / "logs" / f"log.{ending}"
     frame = Frame(np.zeros((9, 9, 3), np.uint8), "anna, real", 16, 0.6404)
     for label in ("real", "fake"):  # a second run adds to the first
-        with closing(FaceLog(path, ["fake", "real"])) as log:
+        with open_log(path, ["fake", "real"]) as log:
             assert log(frame, [predict(Face(1, 2, 30, 40, 0.75), label, 0.25)])
     with path.open(newline="") as file:
         if ending == "csv":
@@ -199,10 +198,13 @@ def test_a_log_has_a_line_for_every_face_and_grows(ending, tmp_path):
 
 
 def test_a_log_of_another_name_or_of_other_columns_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"its name must end in \.csv or \.jsonl"):
-        FaceLog(tmp_path / "log.txt", ["fake", "real"])
-    path = tmp_path / "log.csv"
-    path.write_text("other,columns\n")
-    with pytest.raises(UserError, match="it has other columns"):
-        FaceLog(path, ["fake", "real"])
-    assert path.read_text() == "other,columns\n"
+    for name, content, reason in (
+        ("log.txt", "", r"its name must end in \.csv or \.jsonl"),
+        ("log.csv", "other,columns\n", "it has other columns"),
+    ):
+        path = tmp_path / name
+        path.write_text(content)
+        expected = pytest.raises(UserError, match=reason)
+        with expected, open_log(path, ["fake", "real"]):
+            pass
+        assert path.read_text() == content
