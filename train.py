@@ -5,10 +5,7 @@
 writes the network, the names of its outputs, and a picture, plot.png. Every folder in
 the dataset is a class: dataset/real, and dataset/fake or other attacks. The network
 learns all crops; cross-validation estimates how it classifies crops it has not seen.
-
-    python train.py --evaluate --dataset somebody-elses
-
-evaluates a trained network on all crops of a dataset.
+With --evaluate, a trained network is evaluated on all crops of a dataset.
 """
 
 import argparse
@@ -68,7 +65,7 @@ RECIPES = {
 
 
 class Trained(NamedTuple):
-    """What a training gives."""
+    """A network after its training."""
 
     model: Any  # of Keras
     history: dict[str, list]  # loss and accuracy of each epoch
@@ -89,10 +86,9 @@ def callbacks(validates: bool) -> list:
 def train_network(
     dataset: Dataset, fold: Fold, recipe: Recipe, seed: int, bar, stop
 ) -> Trained | None:
-    """Build, compile and fit a network, as the tutorial does.
+    """Build, compile and fit a network; return None if interrupted in the first epoch.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-    Returns what was trained; None if it was interrupted in the first epoch.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
@@ -100,9 +96,8 @@ def train_network(
 
     epochs, steps = recipe.epochs, recipe.steps(fold)
     batches = training.make_batches(dataset, fold.train, recipe, epochs * steps, seed)
-    classes = len(dataset.classes)
     with training.seeded(seed):
-        model = LivenessNet.build(WIDTH, HEIGHT, depth=3, classes=classes)
+        model = LivenessNet.build(WIDTH, HEIGHT, 3, len(dataset.classes))
     if recipe.precise_bn:  # the validation curves need statistics that follow faster
         training.set_batch_norm_momentum(model, 0.9)
     model.compile(
@@ -110,15 +105,14 @@ def train_network(
         optimizer=keras.optimizers.Adam(training.learning_rate(recipe, steps)),
         metrics=["accuracy"],
     )
-    control = training.Control(bar, stop)
-    unseen = training.plain_batches(dataset, fold.test)
-    validates = len(fold.test) > 0
+    control, validates = training.Control(bar, stop), len(fold.test) > 0
+    unseen = training.plain_batches(dataset, fold.test) if validates else None
     with training.fused_batch_norm(model):
         history = model.fit(
             batches,
             epochs=epochs,
             steps_per_epoch=steps,
-            validation_data=unseen if validates else None,
+            validation_data=unseen,
             validation_freq=training.validation_epochs(epochs),
             callbacks=[*callbacks(validates), control],
             shuffle=False,  # they are shuffled already
@@ -146,27 +140,24 @@ def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
-    known, failure = digest_learnt(dataset, learnt), None
+    known = digest_learnt(dataset, learnt)
     labels = Labels(dataset.classes, dataset.margin, known, args.read_at)
-    if args.export:
-        info(f"exporting network to '{args.export}'...")
-        try:
+    try:
+        if args.export:
             sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
-        except Exception as error:  # of Keras or tf2onnx; the rest is saved
-            failure = error
-    info(f"serializing network to '{args.model}'...")
-    labels = labels._replace(model_sha256=models.save_model(model, args.model))
-    save_labels_of(args.model, labels, args.le)
-    if failure:
-        raise failure
+    finally:  # whatever Keras or tf2onnx raised
+        info(f"serializing network to '{args.model}'...")
+        labels = labels._replace(model_sha256=models.save_model(model, args.model))
+        save_labels_of(args.model, labels, args.le)
     return labels
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     """Train the final network, then those of the folds; one is both.
 
-    Returns the final network, and that of each fold, which may be None.
+    Returns the final network, and pairs of a fold and its network: the folds that were
+    finished, or all there is.
     """
     from pyimagesearch import training
 
@@ -185,7 +176,10 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         if not final.finished:
             epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
-        return final, list(results) if others else [final]
+        if not others:
+            return final, [(first, final)]
+        pairs = zip(folds, results, strict=True)
+        return final, [(fold, own) for fold, own in pairs if own and own.finished]
 
 
 def run_training(args: argparse.Namespace) -> None:
@@ -200,19 +194,14 @@ def run_training(args: argparse.Namespace) -> None:
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)
-    final, networks = train_all(dataset, folds, recipe, args)
-    done = [
-        (fold, network)
-        for fold, network in zip(folds, networks, strict=True)
-        if network and (network.finished or network is final)  # or all there is
-    ]
+    final, done = train_all(dataset, folds, recipe, args)
+    tests = [fold.test for fold, _ in done]
     shift, rows = 0.0, [network.probabilities for _, network in done]
     if recipe.calibrates and final.finished and done and len(folds[0].test):
         from pyimagesearch.training import shift_bias
 
         real = dataset.classes.index(BONA_FIDE)
-        truth = [dataset.labels[fold.test] for fold, _ in done]
-        shift, rows = calibrate(rows, truth, real)
+        shift, rows = calibrate(rows, [dataset.labels[test] for test in tests], real)
         shift_bias(final.model, real, shift)
     every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
     learnt = every if shift or len(folds) > 1 else folds[0].train
@@ -231,17 +220,15 @@ def run_training(args: argparse.Namespace) -> None:
         "split": {"asked_for": args.split, "how": how},
         "history": final.history,
         "recaptures": len(dataset.recaptures),
+        **describe(dataset, labels, args.dataset),
     }
-    if args.report:
-        details |= describe(dataset, labels, args.dataset)
     histories = [network.history for _, network in done]
-    measurement, scores = Measurement(), None
     if len(folds[0].test):
         info("evaluating network...")
-        tests = [fold.test for fold, _ in done]
         measurement, scores, dataset = measure_folds(tests, rows, dataset, shift, how)
     else:
-        measurement.notes.append("there are only real faces: nothing was measured")
+        nothing = ["there are only real faces: nothing was measured"]
+        measurement, scores = Measurement(notes=nothing), None
     if missing:
         measurement.notes.append(note)
     publish(measurement, scores, dataset, histories, details, args)
@@ -259,7 +246,6 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
     if args.export:
-        info(f"exporting network to '{args.export}'...")
         model = models.load_livenessnet(args.model)
         sha256 = models.export_onnx(model, args.export, dataset.crops)
         own = labels.model_sha256 or sha256_of(args.model)
@@ -271,16 +257,13 @@ def run_evaluation(args: argparse.Namespace) -> None:
     measurement, scores = measure(rows, labels.classes, dataset, learnt=known)
     for text in measurement.warnings:
         warn(f"{args.dataset}: {text}")
-    details = describe(dataset, labels, args.dataset) if args.report else {}
+    details = describe(dataset, labels, args.dataset)
     publish(measurement, scores, dataset, [], details, args)
 
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written = [args.model] if histories else []
-    if histories or args.export:
-        written += [args.le, args.export]
-    picture, failure = b"", None
+    written, picture, failure = list(args.written), b"", None
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
@@ -292,11 +275,11 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         except Exception as error:  # matplotlib's can be any
             reason = (str(error) or repr(error)).splitlines()[0]
             failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
+    command = shlex.join(["python", "train.py", *args.arguments])
+    made = {"command": command, "model": str(args.model), **details}
     for path in args.report:
-        command = shlex.join(["python", "train.py", *args.arguments])
-        made = {"command": command, "model": str(args.model), **details}
         write_report(path, measurement, made, picture)
-    if files := [str(file) for file in [*written, *args.report] if file]:
+    if files := [str(path) for path in [*written, *args.report]]:
         rest = "" if args.report else "; --report report.html gives the rest"
         info(f"wrote {', '.join(files)}{rest}")
     options = ["--model", str(args.model), "--le", str(args.le)]
@@ -320,8 +303,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
     what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
     add("-p", "--plot", **file, help=what)
-    what = "write everything here: a page to read (.html), or all figures (.json); "
-    what += "may be given twice"
+    what = "write everything: a page (.html) or all figures (.json); may be repeated"
     report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
     add("--report", **report, default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
@@ -332,8 +314,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops, each of {steady.min_batches} batches or more with "
-    what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
+    what = f"epochs to train (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"of split, weights and augmentation (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
@@ -346,7 +327,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
-            name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
     args.split, args.recipe = args.split or "video", args.recipe or "steady"
     args.seed = SEED if args.seed is None else args.seed
@@ -357,19 +337,14 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
     files = {name: getattr(args, name) for name in ("plot", "export", "le", "model")}
-    reports = {f"report {path}": path for path in args.report}
-    check_distinct(**files, **reports)
-    if args.evaluate:
-        del files["model"]
-        if not args.export:
-            del files["le"]
-    for path in [*files.values(), *args.report]:
-        if path:
-            check_writable(path)
-    if args.evaluate:
-        run_evaluation(args)
-    else:
-        run_training(args)
+    check_distinct(**files, **{f"report {path}": path for path in args.report})
+    args.written = [args.le, args.export] if args.export else []
+    if not args.evaluate:
+        args.written = [args.model, *(args.written or [args.le])]
+    for path in [*args.written, args.plot, *args.report]:
+        check_writable(path)
+    command = run_evaluation if args.evaluate else run_training
+    command(args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError
+from pyimagesearch.console import UserError, info
 from pyimagesearch.faces import HEIGHT, WIDTH, scale
 from pyimagesearch.files import atomic_write, sha256_of
 from pyimagesearch.labels import Labels, load_labels
@@ -56,6 +56,7 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     Returns the file's SHA-256. If OpenCV computes other probabilities from the first
     crops, (n, h, w, 3) uint8, nothing is written and that is a UserError.
     """
+    info(f"exporting network to '{path}'...")
     inputs = scale(crops[:BATCH_SIZE])
     expected = as_network(model).predict(inputs)
     with atomic_write(path, ".onnx") as temporary:
