@@ -13,20 +13,19 @@ import math
 import shlex
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags, models
-from pyimagesearch.calibration import calibrate, measure_folds
+from pyimagesearch.calibration import calibrate, measure_folds, shift_bias
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, load_labels, save_labels_of
+from pyimagesearch.labels import Labels, save_labels_of, warn_of_loss
 from pyimagesearch.measurement import Measurement, measure, needs_more
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
@@ -76,9 +75,8 @@ class Trained(NamedTuple):
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
-    epochs; the final network has only `loss`. Callbacks that set the learning rate
-    need a recipe with the schedule "constant".
+    Folds, where `validates` is true, have `val_loss` and `val_accuracy` in five epochs.
+    Callbacks that set the learning rate need a recipe with the schedule "constant".
     """
     return []
 
@@ -100,11 +98,9 @@ def train_network(
         model = LivenessNet.build(WIDTH, HEIGHT, 3, len(dataset.classes))
     if recipe.precise_bn:  # the validation curves need statistics that follow faster
         training.set_batch_norm_momentum(model, 0.9)
-    model.compile(
-        loss="categorical_crossentropy",  # the tutorial's binary one, for any classes
-        optimizer=keras.optimizers.Adam(training.learning_rate(recipe, steps)),
-        metrics=["accuracy"],
-    )
+    optimizer = keras.optimizers.Adam(training.learning_rate(recipe, steps))
+    # The loss is the tutorial's binary one, for any number of classes.
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
     control, validates = training.Control(bar, stop), len(fold.test) > 0
     unseen = training.plain_batches(dataset, fold.test) if validates else None
     with training.fused_batch_norm(model):
@@ -123,19 +119,8 @@ def train_network(
     history["validated"] = control.validated
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    predict = models.as_network(model).predict
-    probabilities = models.classify(predict, dataset.crops, fold.test)
-    return Trained(model, history, probabilities, not control.interrupted)
-
-
-def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
-    """Warn if a network is to be replaced that has learnt none of these crops."""
-    with suppress(UserError):
-        learnt = load_labels(le).learnt or []
-        crops = [mark for mark in learnt if "." not in mark]  # others are of files
-        if crops and model.exists() and not count_learnt(dataset, learnt):
-            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
-            warn(f"{model} will be replaced: it has learnt {what}")
+    rows = models.classify(models.as_network(model).predict, dataset.crops, fold.test)
+    return Trained(model, history, rows, not control.interrupted)
 
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
@@ -156,8 +141,7 @@ def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     """Train the final network, then those of the folds; one is both.
 
-    Returns the final network, and pairs of a fold and its network: the folds that were
-    finished, or all there is.
+    Returns the final network, and the folds that are done, each with its network.
     """
     from pyimagesearch import training
 
@@ -176,7 +160,7 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         if not final.finished:
             epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
-        if not others:
+        if not others:  # all there is, finished or not
             return final, [(first, final)]
         pairs = zip(folds, results, strict=True)
         return final, [(fold, own) for fold, own in pairs if own and own.finished]
@@ -185,8 +169,7 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
 def run_training(args: argparse.Namespace) -> None:
     """Train, calibrate, save and evaluate."""
     recipe = RECIPES[args.recipe]
-    if args.epochs:
-        recipe = recipe._replace(epochs=args.epochs)
+    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
     asked = args.simulate if recipe.simulates else bool(args.simulate)
     args.read_at = time.time()  # crops that are saved from now on may not be learnt
     dataset = load_dataset(args.dataset, simulates=asked is not False)
@@ -198,18 +181,16 @@ def run_training(args: argparse.Namespace) -> None:
     tests = [fold.test for fold, _ in done]
     shift, rows = 0.0, [network.probabilities for _, network in done]
     if recipe.calibrates and final.finished and done and len(folds[0].test):
-        from pyimagesearch.training import shift_bias
-
         real = dataset.classes.index(BONA_FIDE)
         shift, rows = calibrate(rows, [dataset.labels[test] for test in tests], real)
         shift_bias(final.model, real, shift)
     every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
     learnt = every if shift or len(folds) > 1 else folds[0].train
     labels = save(final.model, dataset, learnt, args)
-    missing = len(folds) - len(done)
-    note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+    missing, notes = len(folds) - len(done), []
     if missing:
-        warn(note)
+        notes = [f"interrupted: {missing} of {len(folds)} folds are not in the figures"]
+        warn(notes[0])
     if not done:
         raise KeyboardInterrupt
     interrupted = missing > 0 or not final.finished
@@ -229,8 +210,7 @@ def run_training(args: argparse.Namespace) -> None:
     else:
         nothing = ["there are only real faces: nothing was measured"]
         measurement, scores = Measurement(notes=nothing), None
-    if missing:
-        measurement.notes.append(note)
+    measurement.notes += notes
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
@@ -301,8 +281,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "folder with a folder of crops for each class (default: %(default)s)"
     add("-d", "--dataset", **folder, help=what)
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
-    what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
-    add("-p", "--plot", **file, help=what)
+    add("-p", "--plot", **file, help="picture (default: plot.png, or evaluation.png)")
     what = "write everything: a page (.html) or all figures (.json); may be repeated"
     report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
     add("--report", **report, default=[], help=what)
@@ -316,8 +295,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--recipe", choices=list(RECIPES), help=what)
     what = f"epochs to train (default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
-    what = f"of split, weights and augmentation (default: {SEED})"
-    add("--seed", type=flags.seed_int, metavar="N", help=what)
+    add("--seed", type=flags.seed_int, metavar="N", help=f"seed (default: {SEED})")
     what = "learn simulated recaptures of the real faces as attacks (default: if the "
     what += f"real faces are of {ENOUGH_PERSONS} persons or more, or alone)"
     add("--simulate", action=argparse.BooleanOptionalAction, help=what)

@@ -34,6 +34,14 @@ def shift_odds(probabilities: np.ndarray, real: int, shift: float) -> np.ndarray
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def shift_bias(model, real: int, shift: float) -> None:
+    """Make a Keras model divide the odds of its output `real` by exp(shift)."""
+    dense = [layer for layer in model.layers if hasattr(layer, "units")][-1]
+    bias = dense.bias.numpy()
+    bias[real] -= shift
+    dense.bias.assign(bias)
+
+
 def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
     """Find the log odds of the threshold at which the worse error rate is least.
 

@@ -205,12 +205,6 @@ def set_batch_norm_momentum(model: keras.Sequential, momentum: float) -> None:
             layer.momentum = momentum
 
 
-def shift_bias(model: keras.Sequential, output: int, shift: float) -> None:
-    """Subtract a shift from the log odds of an output against all others."""
-    dense = [own for own in model.layers if isinstance(own, keras.layers.Dense)][-1]
-    dense.bias.assign(dense.bias - shift * tf.one_hot(output, dense.units))
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draw weights from this seed, in one thread at a time: it is Keras' only one."""

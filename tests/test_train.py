@@ -16,7 +16,7 @@ import train
 from pyimagesearch import calibration, models, training
 from pyimagesearch.backend import keras
 from pyimagesearch.calibration import log_odds, shift_odds, shift_score
-from pyimagesearch.dataset import digest_learnt, load_dataset
+from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.files import sha256_of
 from pyimagesearch.folds import Fold
@@ -619,27 +619,6 @@ def test_the_same_seed_gives_the_same_network_and_figures_on_any_number_of_cores
     first = outcome(1)
     assert outcome(2) == first
     assert outcome(1, seed=2)[0] != first[0]
-
-
-def test_a_network_that_has_learnt_other_crops_only_is_not_replaced_unawares(
-    films, tmp_path, capsys
-):
-    model, le = tmp_path / "liveness.model", tmp_path / "le.pickle"
-    dataset = load_dataset(films)
-    own = digest_learnt(dataset, np.arange(1))
-    others = ["0" * 12, "1" * 12, f"{'2' * 16}.mp4"]  # two crops and their file
-
-    def warned(learnt):
-        save_labels(Labels(["fake", "real"], learnt=learnt), le)
-        train.warn_of_loss(dataset, model, le)
-        return capsys.readouterr().err
-
-    assert warned(others) == ""  # there is no model
-    model.touch()
-    assert warned(None) == ""
-    assert warned(others + own) == ""
-    crops = "it has learnt 2 crops, of which none is in this dataset"
-    assert warned(others) == f"[WARN] {model} will be replaced: {crops}\n"
 
 
 class NoBar:
