@@ -101,6 +101,7 @@ def train_network(
     optimizer = keras.optimizers.Adam(training.learning_rate(recipe, steps))
     # The loss is the tutorial's binary one, for any number of classes.
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    validated = training.validation_epochs(epochs)
     control, validates = training.Control(bar, stop), len(fold.test) > 0
     unseen = training.plain_batches(dataset, fold.test) if validates else None
     with training.fused_batch_norm(model):
@@ -109,14 +110,14 @@ def train_network(
             epochs=epochs,
             steps_per_epoch=steps,
             validation_data=unseen,
-            validation_freq=training.validation_epochs(epochs),
+            validation_freq=validated,
             callbacks=[*callbacks(validates), control],
             shuffle=False,  # they are shuffled already
             verbose=0,
         ).history
     if not control.epochs:
         return None
-    history["validated"] = control.validated
+    history["validated"] = validated[: len(history.get("val_loss", []))]
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
     rows = models.classify(models.as_network(model).predict, dataset.crops, fold.test)

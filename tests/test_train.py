@@ -818,6 +818,18 @@ def test_a_callback_that_stops_within_an_epoch_is_no_interruption(
     assert len(history["loss"]) == 1
 
 
+def test_the_epochs_with_a_validation_are_listed(train_one, monkeypatch):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.stop_training = epoch == 4
+
+    Callbacks(monkeypatch, lambda validates: [Stop()])
+    _, history, *_ = train_one(epochs=10)
+    assert history["validated"] == [2, 4]
+    assert len(history["val_loss"]) == 2
+    assert len(history["loss"]) == 5
+
+
 def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):
     class Watch(keras.callbacks.Callback):
         def __init__(self):

@@ -442,15 +442,6 @@ def test_a_training_that_a_callback_ends_is_not_interrupted(hook):
     assert control.epochs == (2 if hook == "on_epoch_end" else 1)
 
 
-def test_the_epochs_with_a_validation_are_listed():
-    control = Control(Bar(), threading.Event())
-    options = {"validation_data": (IMAGES, TARGETS), "validation_freq": [2, 5]}
-    history = fit(build(), epochs=5, callbacks=[control], **options)
-    assert control.validated == [2, 5]
-    assert len(history["val_loss"]) == 2
-    assert len(history["loss"]) == 5
-
-
 def test_a_training_is_traced_once():
     """Variables that Keras makes in its first step cost a second tracing."""
 
