@@ -930,7 +930,7 @@ class TestEvaluate:
             options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
             assert self.evaluate(trained, dataset, *options) == 1
             out, error = capsys.readouterr()
-            assert "presentations, threshold 0.5" in out
+            assert "crops, threshold 0.5" in out
             message = f"[ERROR] {tmp_path / 'p.png'}: cannot be drawn: no font"
             assert error.splitlines()[-1] == message
         assert "evaluation" in json.loads((tmp_path / "r.json").read_text())
