@@ -92,15 +92,9 @@ def on_paper(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 # What each kind of attack shows a picture on; of others, such as masks, none is made.
-SURFACES = {
-    "fake": (on_screen, on_paper),
-    "spoof": (on_screen, on_paper),
-    "attack": (on_screen, on_paper),
-    "replay": (on_screen,),
-    "video": (on_screen,),
-    "print": (on_paper,),
-    "photo": (on_paper,),
-}
+SURFACES = dict.fromkeys(["fake", "spoof", "attack"], (on_screen, on_paper))
+SURFACES |= dict.fromkeys(["replay", "video"], (on_screen,))
+SURFACES |= dict.fromkeys(["print", "photo"], (on_paper,))
 
 
 def surfaces_of(labels: Iterable[str]) -> list[Surface]:
@@ -128,13 +122,12 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
     if not surfaces:
         return dataset
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
-    n, height, width, _ = dataset.crops.shape
+    height, width = dataset.crops.shape[1:3]
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
     total = len(real) * count
     info(f"simulating {count_of(total, 'recapture')} of the real faces...")
-    pool = np.empty((n + total, height, width, 3), np.uint8)
-    pool[:n] = dataset.crops
-    dataset = dataset._replace(pool=pool)
+    space = np.empty((total, height, width, 3), np.uint8)
+    dataset = dataset._replace(pool=np.concatenate([dataset.crops, space]))
     for row, crop in enumerate(real):  # threads were no faster
         image = read_image(dataset.paths[crop])
         if image is None:  # deleted meanwhile
