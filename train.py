@@ -115,7 +115,7 @@ def train_network(
             shuffle=False,  # they are shuffled already
             verbose=0,
         ).history
-    if not control.epochs:
+    if control.interrupted and len(history["loss"]) == 1:
         return None
     history["validated"] = validated[: len(history.get("val_loss", []))]
     if recipe.precise_bn:

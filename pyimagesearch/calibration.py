@@ -1,11 +1,10 @@
 """Where 0.5 should be: a shift of the log odds of real, from held-out crops."""
 
 import math
-from collections.abc import Sequence
 
 from pyimagesearch.console import info
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.measurement import Measurement, measure
+from pyimagesearch.measurement import measure
 from pyimagesearch.metrics import shorten_threshold
 from pyimagesearch.names import BONA_FIDE
 
@@ -59,9 +58,7 @@ def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.clip(middle, -LARGEST, LARGEST))
 
 
-def calibrate(
-    rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], real: int
-) -> tuple[float, list[np.ndarray]]:
+def calibrate(rows: list, labels: list, real: int) -> tuple[float, list[np.ndarray]]:
     """Find the shift after which 0.5 is where held-out crops' error rates are equal.
 
     Takes the probabilities, (n, classes), and labels, (n,), of each fold's crops.
@@ -84,9 +81,7 @@ def calibrate(
     return shift, shifted
 
 
-def measure_folds(
-    tests: Sequence, rows: Sequence, dataset: Dataset, shift: float, how: str
-) -> tuple[Measurement, np.ndarray, Dataset]:
+def measure_folds(tests: list, rows: list, dataset: Dataset, shift: float, how: str):
     """Measure the crops of each fold, by their places and by `calibrate`'s rows.
 
     The rows of one fold alone are those of a network before its shift: the thresholds

@@ -149,9 +149,7 @@ def _read_strings(array: _Record) -> list[str]:  # of a one-dimensional NumPy ar
         text = bytes(content).decode(encoding, "surrogatepass")
         starts = range(0, len(text), width)
         content = [text[start : start + width].rstrip("\0") for start in starts]
-    content = list(content)
-    if shape != (len(content),):
-        raise ValueError("the shape of classes_ does not match its content")
-    if not content or not all(isinstance(label, str) for label in content):
-        raise ValueError("classes_ is not a list of strings")
-    return content
+    labels = [label for label in content if isinstance(label, str)]
+    if not labels or shape != (len(labels),) or len(labels) < len(content):
+        raise ValueError("classes_ is not a list of strings, or not of its shape")
+    return labels

@@ -35,9 +35,7 @@ OPTIONS.threading.private_threadpool_size = 1
 _building = threading.Lock()
 
 
-def make_batches(
-    dataset: Dataset, train: np.ndarray, recipe, steps: int, seed: int
-) -> tf.data.Dataset:
+def make_batches(dataset: Dataset, train: np.ndarray, recipe, steps: int, seed: int):
     """Produce all batches of a training on the crops `train`, (m,) int, each warped.
 
     A batch holds images, (size, h, w, 3) float32 in [0, 1], targets, and weights.
@@ -86,10 +84,7 @@ def take(pool: np.ndarray, indices: tf.Tensor) -> tf.Tensor:
 
 
 def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """Return how often each crop should be drawn, (n,) float64.
-
-    The average of a class is 1; its sources sum to the same.
-    """
+    """Return draws per crop, (n,) float64: mean 1, equal sums of a class's sources."""
     shares = np.empty(len(labels))
     for label in np.unique(labels):
         own = labels == label
@@ -98,9 +93,7 @@ def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
     return shares
 
 
-def draw_order(
-    rng: np.random.Generator, crops: np.ndarray, shares: np.ndarray, steps: int, size
-) -> np.ndarray:
+def draw_order(rng, crops: np.ndarray, shares: np.ndarray, steps: int, size: int):
     """Draw the crops of each batch, (steps, size) int, from `crops`, (n,) int.
 
     Each comes in an epoch as often as `shares`, (n,), says: once if all are 1.
@@ -114,9 +107,7 @@ def draw_order(
     return np.concatenate(epochs)[: steps * size].reshape(steps, size)
 
 
-def random_transforms(
-    rng: np.random.Generator, n: int, height: int, width: int
-) -> np.ndarray:
+def random_transforms(rng, n: int, height: int, width: int) -> np.ndarray:
     """Draw the warps of n images, composed as Keras' ImageDataGenerator does.
 
     Returns (n, 8) float32, from output to input pixels: the rows of a 3x3 matrix
@@ -220,7 +211,6 @@ class Control(keras.callbacks.Callback):
         super().__init__()
         self._bar, self._stop = bar, stop
         self.interrupted = False  # by the event
-        self.epochs = 0  # completed
 
     def on_train_begin(self, logs=None):
         """Create the variables; Keras would trace the first step twice for them."""
@@ -233,10 +223,6 @@ class Control(keras.callbacks.Callback):
         self._bar.update()
         if self._stop.is_set():
             self.model.stop_training = self.interrupted = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Count the epoch."""
-        self.epochs += not self.interrupted
 
 
 def reestimate_batch_norm(model: keras.Sequential, batches: tf.data.Dataset) -> None:
