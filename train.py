@@ -5,10 +5,7 @@
 writes the network, the names of its outputs, and a picture, plot.png. Every folder in
 the dataset is a class: dataset/real, and dataset/fake or other attacks. The network
 learns all crops; cross-validation estimates how it classifies crops it has not seen.
-
-    python train.py --evaluate --dataset somebody-elses
-
-evaluates a trained network on all crops of a dataset.
+With --evaluate, a trained network is evaluated on all crops of a dataset.
 """
 
 import argparse
@@ -16,20 +13,19 @@ import math
 import shlex
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Ours come first: they set what OpenCV reads when it is imported.
 from pyimagesearch import console, flags, models
-from pyimagesearch.calibration import calibrate, measure_folds
+from pyimagesearch.calibration import calibrate, measure_folds, shift_bias
 from pyimagesearch.console import UserError, count_of, info, warn
 from pyimagesearch.dataset import Dataset, count_learnt, digest_learnt, load_dataset
 from pyimagesearch.faces import HEIGHT, WIDTH
 from pyimagesearch.files import check_distinct, check_writable, sha256_of
 from pyimagesearch.folds import BLOCKS, FOLDS, Fold, split_dataset
-from pyimagesearch.labels import Labels, load_labels, save_labels_of
+from pyimagesearch.labels import Labels, save_labels_of, warn_of_loss
 from pyimagesearch.measurement import Measurement, measure, needs_more
 from pyimagesearch.names import BONA_FIDE
 from pyimagesearch.report import describe, format_report, write_report
@@ -68,7 +64,7 @@ RECIPES = {
 
 
 class Trained(NamedTuple):
-    """What a training gives."""
+    """A network after its training."""
 
     model: Any  # of Keras
     history: dict[str, list]  # loss and accuracy of each epoch
@@ -79,9 +75,8 @@ class Trained(NamedTuple):
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    Where `validates` is true, in folds, `val_loss` and `val_accuracy` exist in five
-    epochs; the final network has only `loss`. Callbacks that set the learning rate
-    need a recipe with the schedule "constant".
+    Folds, where `validates` is true, have `val_loss` and `val_accuracy` in five epochs.
+    Callbacks that set the learning rate need a recipe with the schedule "constant".
     """
     return []
 
@@ -89,10 +84,9 @@ def callbacks(validates: bool) -> list:
 def train_network(
     dataset: Dataset, fold: Fold, recipe: Recipe, seed: int, bar, stop
 ) -> Trained | None:
-    """Build, compile and fit a network, as the tutorial does.
+    """Build, compile and fit a network; return None if interrupted in the first epoch.
 
     `bar` and `stop` come from `run_in_threads`. The same seed gives the same network.
-    Returns what was trained; None if it was interrupted in the first epoch.
     """
     from pyimagesearch import training
     from pyimagesearch.backend import keras
@@ -100,73 +94,55 @@ def train_network(
 
     epochs, steps = recipe.epochs, recipe.steps(fold)
     batches = training.make_batches(dataset, fold.train, recipe, epochs * steps, seed)
-    classes = len(dataset.classes)
     with training.seeded(seed):
-        model = LivenessNet.build(WIDTH, HEIGHT, depth=3, classes=classes)
+        model = LivenessNet.build(WIDTH, HEIGHT, 3, len(dataset.classes))
     if recipe.precise_bn:  # the validation curves need statistics that follow faster
         training.set_batch_norm_momentum(model, 0.9)
-    model.compile(
-        loss="categorical_crossentropy",  # the tutorial's binary one, for any classes
-        optimizer=keras.optimizers.Adam(training.learning_rate(recipe, steps)),
-        metrics=["accuracy"],
-    )
-    control = training.Control(bar, stop)
-    unseen = training.plain_batches(dataset, fold.test)
-    validates = len(fold.test) > 0
+    optimizer = keras.optimizers.Adam(training.learning_rate(recipe, steps))
+    # The loss is the tutorial's binary one, for any number of classes.
+    model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    validated = training.validation_epochs(epochs)
+    control, validates = training.Control(bar, stop), len(fold.test) > 0
+    unseen = training.plain_batches(dataset, fold.test) if validates else None
     with training.fused_batch_norm(model):
         history = model.fit(
             batches,
             epochs=epochs,
             steps_per_epoch=steps,
-            validation_data=unseen if validates else None,
-            validation_freq=training.validation_epochs(epochs),
+            validation_data=unseen,
+            validation_freq=validated,
             callbacks=[*callbacks(validates), control],
             shuffle=False,  # they are shuffled already
             verbose=0,
         ).history
-    if not control.epochs:
+    if control.interrupted and len(history["loss"]) == 1:
         return None
-    history["validated"] = control.validated
+    history["validated"] = validated[: len(history.get("val_loss", []))]
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
-    predict = models.as_network(model).predict
-    probabilities = models.classify(predict, dataset.crops, fold.test)
-    return Trained(model, history, probabilities, not control.interrupted)
-
-
-def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
-    """Warn if a network is to be replaced that has learnt none of these crops."""
-    with suppress(UserError):
-        learnt = load_labels(le).learnt or []
-        crops = [mark for mark in learnt if "." not in mark]  # others are of files
-        if crops and model.exists() and not count_learnt(dataset, learnt):
-            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
-            warn(f"{model} will be replaced: it was trained on {what}")
+    rows = models.classify(models.as_network(model).predict, dataset.crops, fold.test)
+    return Trained(model, history, rows, not control.interrupted)
 
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
-    known, failure = digest_learnt(dataset, learnt), None
+    known = digest_learnt(dataset, learnt)
     labels = Labels(dataset.classes, dataset.margin, known, args.read_at)
-    if args.export:
-        info(f"exporting network to '{args.export}'...")
-        try:
+    try:
+        if args.export:
             sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
-        except Exception as error:  # of Keras or tf2onnx; the rest is saved
-            failure = error
-    info(f"serializing network to '{args.model}'...")
-    labels = labels._replace(model_sha256=models.save_model(model, args.model))
-    save_labels_of(args.model, labels, args.le)
-    if failure:
-        raise failure
+    finally:  # whatever Keras or tf2onnx raised
+        info(f"serializing network to '{args.model}'...")
+        labels = labels._replace(model_sha256=models.save_model(model, args.model))
+        save_labels_of(args.model, labels, args.le)
     return labels
 
 
 def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
     """Train the final network, then those of the folds; one is both.
 
-    Returns the final network, and that of each fold, which may be None.
+    Returns the final network, and the folds that are done, each with its network.
     """
     from pyimagesearch import training
 
@@ -185,14 +161,16 @@ def train_all(dataset: Dataset, folds: list[Fold], recipe: Recipe, args):
         if not final.finished:
             epochs = len(final.history["loss"])
             info(f"interrupted in epoch {epochs}; keeping the network as it is")
-        return final, list(results) if others else [final]
+        if not others:  # all there is, finished or not
+            return final, [(first, final)]
+        pairs = zip(folds, results, strict=True)
+        return final, [(fold, own) for fold, own in pairs if own and own.finished]
 
 
 def run_training(args: argparse.Namespace) -> None:
     """Train, calibrate, save and evaluate."""
     recipe = RECIPES[args.recipe]
-    if args.epochs:
-        recipe = recipe._replace(epochs=args.epochs)
+    recipe = recipe._replace(epochs=args.epochs or recipe.epochs)
     asked = args.simulate if recipe.simulates else bool(args.simulate)
     args.read_at = time.time()  # crops that are saved from now on may not be learnt
     dataset = load_dataset(args.dataset, simulates=asked is not False)
@@ -200,27 +178,20 @@ def run_training(args: argparse.Namespace) -> None:
     folds, how = split_dataset(dataset, args.split, args.folds, args.seed)
     if is_simulated(dataset, asked):
         dataset = add_recaptures(dataset, args.seed)
-    final, networks = train_all(dataset, folds, recipe, args)
-    done = [
-        (fold, network)
-        for fold, network in zip(folds, networks, strict=True)
-        if network and (network.finished or network is final)  # or all there is
-    ]
+    final, done = train_all(dataset, folds, recipe, args)
+    tests = [fold.test for fold, _ in done]
     shift, rows = 0.0, [network.probabilities for _, network in done]
     if recipe.calibrates and final.finished and done and len(folds[0].test):
-        from pyimagesearch.training import shift_bias
-
         real = dataset.classes.index(BONA_FIDE)
-        truth = [dataset.labels[fold.test] for fold, _ in done]
-        shift, rows = calibrate(rows, truth, real)
+        shift, rows = calibrate(rows, [dataset.labels[test] for test in tests], real)
         shift_bias(final.model, real, shift)
     every = np.arange(len(dataset.labels))  # a shift is learnt from what was held out
     learnt = every if shift or len(folds) > 1 else folds[0].train
     labels = save(final.model, dataset, learnt, args)
-    missing = len(folds) - len(done)
-    note = f"interrupted: {missing} of {len(folds)} folds are not in the figures"
+    missing, notes = len(folds) - len(done), []
     if missing:
-        warn(note)
+        notes = [f"interrupted: {missing} of {len(folds)} folds are not in the figures"]
+        warn(notes[0])
     if not done:
         raise KeyboardInterrupt
     interrupted = missing > 0 or not final.finished
@@ -231,19 +202,16 @@ def run_training(args: argparse.Namespace) -> None:
         "split": {"asked_for": args.split, "how": how},
         "history": final.history,
         "recaptures": len(dataset.recaptures),
+        **describe(dataset, labels, args.dataset),
     }
-    if args.report:
-        details |= describe(dataset, labels, args.dataset)
     histories = [network.history for _, network in done]
-    measurement, scores = Measurement(), None
     if len(folds[0].test):
         info("evaluating network...")
-        tests = [fold.test for fold, _ in done]
         measurement, scores, dataset = measure_folds(tests, rows, dataset, shift, how)
     else:
-        measurement.notes.append("there are only real faces: nothing was measured")
-    if missing:
-        measurement.notes.append(note)
+        nothing = ["there are only real faces: nothing was measured"]
+        measurement, scores = Measurement(notes=nothing), None
+    measurement.notes += notes
     publish(measurement, scores, dataset, histories, details, args)
     if interrupted:
         raise KeyboardInterrupt
@@ -259,7 +227,6 @@ def run_evaluation(args: argparse.Namespace) -> None:
             f"{args.model} was trained with --margin {labels.margin:g}; gather again"
         )
     if args.export:
-        info(f"exporting network to '{args.export}'...")
         model = models.load_livenessnet(args.model)
         sha256 = models.export_onnx(model, args.export, dataset.crops)
         own = labels.model_sha256 or sha256_of(args.model)
@@ -271,16 +238,13 @@ def run_evaluation(args: argparse.Namespace) -> None:
     measurement, scores = measure(rows, labels.classes, dataset, learnt=known)
     for text in measurement.warnings:
         warn(f"{args.dataset}: {text}")
-    details = describe(dataset, labels, args.dataset) if args.report else {}
+    details = describe(dataset, labels, args.dataset)
     publish(measurement, scores, dataset, [], details, args)
 
 
 def publish(measurement, scores, dataset, histories, details, args) -> None:
     """Print the figures, draw the picture, write the report, and say what is next."""
-    written = [args.model] if histories else []
-    if histories or args.export:
-        written += [args.le, args.export]
-    picture, failure = b"", None
+    written, picture, failure = list(args.written), b"", None
     if scores is not None:
         print(format_report(measurement))
     if histories or scores is not None:
@@ -292,11 +256,11 @@ def publish(measurement, scores, dataset, histories, details, args) -> None:
         except Exception as error:  # matplotlib's can be any
             reason = (str(error) or repr(error)).splitlines()[0]
             failure = UserError(f"{args.plot}: cannot be drawn: {reason}")
+    command = shlex.join(["python", "train.py", *args.arguments])
+    made = {"command": command, "model": str(args.model), **details}
     for path in args.report:
-        command = shlex.join(["python", "train.py", *args.arguments])
-        made = {"command": command, "model": str(args.model), **details}
         write_report(path, measurement, made, picture)
-    if files := [str(file) for file in [*written, *args.report] if file]:
+    if files := [str(path) for path in [*written, *args.report]]:
         rest = "" if args.report else "; --report report.html gives the rest"
         info(f"wrote {', '.join(files)}{rest}")
     options = ["--model", str(args.model), "--le", str(args.le)]
@@ -318,10 +282,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "folder with a folder of crops for each class (default: %(default)s)"
     add("-d", "--dataset", **folder, help=what)
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
-    what = "picture to write (default: plot.png, or evaluation.png with --evaluate)"
-    add("-p", "--plot", **file, help=what)
-    what = "write the full results here: a page (.html), or JSON for programs (.json); "
-    what += "may be given twice"
+    add("-p", "--plot", **file, help="picture (default: plot.png, or evaluation.png)")
+    what = "write the full results: a page (.html) or JSON (.json); may be repeated"
     report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
     add("--report", **report, default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
@@ -332,8 +294,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"passes over the crops, each of {steady.min_batches} batches or more with "
-    what += f"the recipe steady (default: {steady.epochs}; tutorial: {tutorial.epochs})"
+    what = (
+        f"epochs, each of {steady.min_batches} batches or more with the recipe steady "
+    )
+    what += f"(default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"random seed (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
@@ -346,7 +310,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
-            name = name.replace("_", "-")
             parser.error(f"--evaluate trains nothing, so --{name} does not go with it")
     args.split, args.recipe = args.split or "video", args.recipe or "steady"
     args.seed = SEED if args.seed is None else args.seed
@@ -357,19 +320,14 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     args.plot = args.plot or Path("evaluation.png" if args.evaluate else "plot.png")
     files = {name: getattr(args, name) for name in ("plot", "export", "le", "model")}
-    reports = {f"report {path}": path for path in args.report}
-    check_distinct(**files, **reports)
-    if args.evaluate:
-        del files["model"]
-        if not args.export:
-            del files["le"]
-    for path in [*files.values(), *args.report]:
-        if path:
-            check_writable(path)
-    if args.evaluate:
-        run_evaluation(args)
-    else:
-        run_training(args)
+    check_distinct(**files, **{f"report {path}": path for path in args.report})
+    args.written = [args.le, args.export] if args.export else []
+    if not args.evaluate:
+        args.written = [args.model, *(args.written or [args.le])]
+    for path in [*args.written, args.plot, *args.report]:
+        check_writable(path)
+    command = run_evaluation if args.evaluate else run_training
+    command(args)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,60 +3,44 @@
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pyimagesearch.console import UserError
 
-ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    # No folder can be here: a wrong keras.json would end the import.
-    "KERAS_HOME": str(Path(os.devnull, "keras")),
-}
-
-
-@contextmanager
-def _importing() -> Iterator[None]:
-    """Set ENVIRONMENT, and discard stderr: no setting stops all messages."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.environ.update(ENVIRONMENT)
-    os.dup2(nowhere, 2)
-    # Its import fails if the user's settings are wrong. Keras works without it.
-    hidden = sys.modules.setdefault("matplotlib") is None
-    # The import makes a million objects that stay. Keeping the garbage collector away
-    # from them, now and at exit, saves two of four seconds.
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-        if hidden:
-            del sys.modules["matplotlib"]
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
 # For networks and batches as small as ours, several threads per operation cost more
 # than they gain. One also gives the same results on any number of cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-with _importing():
+# No folder can be here: a wrong keras.json would end the import.
+_needed = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(Path(os.devnull, "keras"))}
+_before = {name: os.environ[name] for name in _needed if name in os.environ}
+os.environ.update(_needed)
+# No setting stops all messages.
+_stderr, _nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+os.dup2(_nowhere, 2)
+# Its import fails if the user's settings are wrong. Keras works without it.
+_is_hidden = sys.modules.setdefault("matplotlib") is None
+# The import makes a million objects that stay. Keeping the garbage collector away from
+# them, now and at exit, saves two of four seconds.
+gc.disable()
+try:
     import keras
 
-    if keras.config.backend() != "tensorflow":
-        raise UserError(
-            "this program has imported Keras with the backend "
-            f"{keras.config.backend()}: set KERAS_BACKEND=tensorflow before that, or "
-            "use an ONNX model"
-        )
+    if (backend := keras.config.backend()) != "tensorflow":
+        what = f"this program has imported Keras with the backend {backend}"
+        how = "set KERAS_BACKEND=tensorflow before that, or use an ONNX model"
+        raise UserError(f"{what}: {how}")
     import tensorflow as tf  # noqa: F401  # for those who import it from here
+finally:
+    gc.freeze()
+    gc.enable()
+    if _is_hidden:
+        del sys.modules["matplotlib"]
+    os.dup2(_stderr, 2)
+    os.close(_stderr)
+    os.close(_nowhere)
+    for name in _needed:
+        os.environ.pop(name, None)
+    os.environ.update(_before)
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 keras.config.set_image_data_format("channels_last")

@@ -1,11 +1,10 @@
 """Where 0.5 should be: a shift of the log odds of real, from held-out crops."""
 
 import math
-from collections.abc import Sequence
 
 from pyimagesearch.console import info
 from pyimagesearch.dataset import Dataset
-from pyimagesearch.measurement import Measurement, measure
+from pyimagesearch.measurement import measure
 from pyimagesearch.metrics import shorten_threshold
 from pyimagesearch.names import BONA_FIDE
 
@@ -34,14 +33,21 @@ def shift_odds(probabilities: np.ndarray, real: int, shift: float) -> np.ndarray
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Find the log odds of the threshold at which the worse error rate is least.
+def shift_bias(model, real: int, shift: float) -> None:
+    """Make a Keras model divide the odds of its output `real` by exp(shift)."""
+    dense = [layer for layer in model.layers if hasattr(layer, "units")][-1]
+    bias = dense.bias.numpy()
+    bias[real] -= shift
+    dense.bias.assign(bias)
 
-    That is BPCER or the APCER of the worst kind of n scored crops. Of all such
-    thresholds it is the middle, in log odds, between the scores on both sides.
+
+def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Find the log odds of the threshold at which n crops' worse error rate is least.
+
+    That is BPCER or the APCER of the worst kind. It is the middle of all such places.
     """
     places = log_odds(scores)
-    edges = np.unique(np.concatenate([log_odds([0, 1]), places]))
+    edges = np.unique([*log_odds([0, 1]), *places])
     worse = np.zeros(len(edges) - 1)  # for a threshold between an edge and the next
     for label in np.unique(labels):
         own = np.sort(places[labels == label])
@@ -52,42 +58,30 @@ def find_shift(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.clip(middle, -LARGEST, LARGEST))
 
 
-def calibrate(
-    rows: Sequence[np.ndarray], labels: Sequence[np.ndarray], real: int
-) -> tuple[float, list[np.ndarray]]:
+def calibrate(rows: list, labels: list, real: int) -> tuple[float, list[np.ndarray]]:
     """Find the shift after which 0.5 is where held-out crops' error rates are equal.
 
-    `rows` are the probabilities, (n, classes), and `labels`, (n,), of each fold's
-    crops. Returns the shift for `shift_odds`, and the rows, those of a fold shifted by
-    what the other folds say. The shift is 0 if a class has fewer crops than FEWEST.
+    Takes the probabilities, (n, classes), and labels, (n,), of each fold's crops.
+    Returns the shift, 0 if a class has fewer crops than FEWEST, and the rows, those of
+    a fold shifted by what the other folds say.
     """
-    classes, counts = np.unique(np.concatenate(labels), return_counts=True)
+    truth, scores = np.concatenate(labels), np.concatenate(rows)[:, real]
+    classes, counts = np.unique(truth, return_counts=True)
     if len(classes) < rows[0].shape[1] or counts.min() < FEWEST:
         return 0.0, list(rows)
-
-    def shift_of(folds: list[int]) -> float:
-        known = np.concatenate([labels[fold] for fold in folds])
-        if set(known) < set(classes):
-            return 0.0
-        scores = np.concatenate([rows[fold][:, real] for fold in folds])
-        return find_shift(scores, known)
-
-    every, shifted = list(range(len(rows))), list(rows)
-    for fold in every if len(rows) > 1 else ():
-        others = shift_of([other for other in every if other != fold])
-        shifted[fold] = shift_odds(rows[fold], real, others)
-    shift = shift_of(every)
+    fold_of = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
+    shifted = list(rows)
+    for fold, own in enumerate(rows):
+        others = fold_of != fold
+        if set(truth[others]) == set(classes):
+            theirs = find_shift(scores[others], truth[others])
+            shifted[fold] = shift_odds(own, real, theirs)
+    shift = find_shift(scores, truth)
     info(f"calibrated: 0.5 was {shift_score(0.5, -shift):.3g} before")
     return shift, shifted
 
 
-def measure_folds(
-    tests: Sequence[np.ndarray],
-    rows: Sequence,
-    dataset: Dataset,
-    shift: float,
-    how: str,
-) -> tuple[Measurement, np.ndarray, Dataset]:
+def measure_folds(tests: list, rows: list, dataset: Dataset, shift: float, how: str):
     """Measure the crops of each fold, by their places and by `calibrate`'s rows.
 
     The rows of one fold alone are those of a network before its shift: the thresholds
@@ -97,22 +91,21 @@ def measure_folds(
     tested = np.concatenate(tests)
     order = np.argsort(tested)
     dataset = dataset._replace(pool=dataset.pool[:, :0])  # a subset would copy it
-    dataset = dataset.subset(tested[order])
-    rows = np.concatenate(rows)[order]
+    dataset, rows = dataset.subset(tested[order]), np.concatenate(rows)[order]
     measurement, scores = measure(rows, dataset.classes, dataset, how)
-    measurement.shift, note = shift, ""
+    measurement.shift = shift
     if len(tests) > 1:
         note = f"the figures are those of {len(tests)} networks, each on the fold that "
         note += "it has not seen; the saved network is trained on all crops"
+        measurement.notes.append(note)
     elif shift:
         note = "the figures are from before the calibration, the thresholds from after"
-        evaluation = measurement.evaluation
+        measurement.notes.append(note)
+        info(note)
+        evaluation, shifted = measurement.evaluation, shift_score(scores, shift)
         for figures in (evaluation.presentations, evaluation.frames):
             for point in figures.operating_points.values():
                 moved = shift_score(point.threshold, shift)
-                point.threshold = shorten_threshold(moved, shift_score(scores, shift))
+                point.threshold = shorten_threshold(moved, shifted)
             figures.eer_threshold = figures.operating_points["equal error"].threshold
-        info(note)
-    if note:
-        measurement.notes.append(note)
     return measurement, scores, dataset

@@ -1,15 +1,17 @@
 """le.pickle: the names of the network's outputs, and how its crops were cut.
 
-It is a pickled scikit-learn LabelEncoder, as in the tutorial. Whatever else the demo
-needs is in attributes beside its `classes_`. Reading it runs nothing that is in it.
+It is a pickled scikit-learn LabelEncoder, as in the tutorial, with more attributes.
+Reading it runs nothing that is in it.
 """
 
 import io
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError, warn
+from pyimagesearch.console import UserError, count_of, warn
+from pyimagesearch.dataset import Dataset, count_learnt
 from pyimagesearch.files import atomic_write, sha256_of
 from pyimagesearch.names import as_label
 
@@ -31,7 +33,7 @@ class Labels(NamedTuple):
 
 
 def save_labels(labels: Labels, path: Path) -> None:
-    """Pickle the labels as a fitted scikit-learn LabelEncoder, as the tutorial does."""
+    """Pickle the labels as a fitted LabelEncoder; what is None is left out."""
     import numpy as np
     from sklearn.preprocessing import LabelEncoder
 
@@ -53,6 +55,16 @@ def save_labels_of(model: Path, labels: Labels, path: Path) -> None:
         warn(f"{model}: replaced by another training, whose labels stay")
 
 
+def warn_of_loss(dataset: Dataset, model: Path, le: Path) -> None:
+    """Warn if a network is to be replaced that has learnt none of these crops."""
+    with suppress(UserError):
+        learnt = load_labels(le).learnt or []
+        crops = [mark for mark in learnt if "." not in mark]  # others are of files
+        if crops and model.exists() and not count_learnt(dataset, learnt):
+            what = f"{count_of(len(crops), 'crop')}, of which none is in this dataset"
+            warn(f"{model} will be replaced: it was trained on {what}")
+
+
 def load_labels(path: Path) -> Labels:
     """Read the labels from a LabelEncoder that any scikit-learn has pickled.
 
@@ -67,9 +79,8 @@ def load_labels(path: Path) -> Labels:
         return _parse_labels(content)
     except Exception as error:  # a damaged pickle can raise anything
         reason = (str(error) or repr(error)).splitlines()[0]
-        raise UserError(
-            f"{path}: not the labels that train.py writes: {reason}"
-        ) from None
+        why = f"{path}: not the labels that train.py writes: {reason}"
+        raise UserError(why) from None
 
 
 def _parse_labels(content: bytes) -> Labels:
@@ -78,23 +89,19 @@ def _parse_labels(content: bytes) -> Labels:
     if len(content) > SIZE_LIMIT:
         raise ValueError("too large")
     encoder = _RecordUnpickler(io.BytesIO(content), encoding="latin1").load().state
-    margin = float(encoder.get("margin") or 0)
-    if not 0 <= margin <= 1:
-        raise ValueError(f"its margin is {margin}, not from 0 to 1")
-    texts = {
-        name: str(encoder[name])
-        for name in ("model_sha256", "onnx_sha256")
-        if encoder.get(name) is not None
-    }
+    encoder = {name: value for name, value in encoder.items() if value is not None}
+    kinds = {"margin": float, "read_at": float, "model_sha256": str, "onnx_sha256": str}
+    known = {name: kinds[name](encoder[name]) for name in kinds.keys() & encoder.keys()}
+    if "learnt" in encoder:
+        known["learnt"] = [str(digest) for digest in encoder["learnt"]]
     names = _read_strings(encoder["classes_"])
     classes = [as_label(name) for name in names]
     if len(set(classes)) < len(names):  # learnt when live and real were two classes
         classes = names
-    learnt = encoder.get("learnt")
-    learnt = None if learnt is None else [str(digest) for digest in learnt]
-    read_at = encoder.get("read_at")
-    read_at = None if read_at is None else float(read_at)
-    return Labels(classes, margin, learnt, read_at, **texts)
+    labels = Labels(classes, **known)
+    if not 0 <= labels.margin <= 1:
+        raise ValueError(f"its margin is {labels.margin}, not from 0 to 1")
+    return labels
 
 
 class _Record:
@@ -110,12 +117,10 @@ class _Record:
 
 
 class _RecordUnpickler(pickle._Unpickler):
-    """Unpickles a LabelEncoder into records; any other name is refused.
+    """Unpickles a LabelEncoder into records; any other name is refused."""
 
-    The unpickler in C would make its memo as long as a file claims.
-    """
-
-    # As bytes: a bytearray, too, is made as long as a file claims before it is read.
+    # Not in C, where the memo is made as long as a file claims; and a bytearray as
+    # bytes, since it, too, is made that long before it is read.
     dispatch = pickle._Unpickler.dispatch | {
         pickle.BYTEARRAY8[0]: pickle._Unpickler.load_binbytes8
     }
@@ -142,13 +147,9 @@ def _read_strings(array: _Record) -> list[str]:  # of a one-dimensional NumPy ar
         encoding = "utf-32-be" if dtype.state[1] == ">" else "utf-32-le"
         # A folder's name need not be UTF-8.
         text = bytes(content).decode(encoding, "surrogatepass")
-        content = [
-            text[start : start + width].rstrip("\0")
-            for start in range(0, len(text), width)
-        ]
-    content = list(content)
-    if shape != (len(content),):
-        raise ValueError("the shape of classes_ does not match its content")
-    if not content or not all(isinstance(label, str) for label in content):
-        raise ValueError("classes_ is not a list of strings")
-    return content
+        starts = range(0, len(text), width)
+        content = [text[start : start + width].rstrip("\0") for start in starts]
+    labels = [label for label in content if isinstance(label, str)]
+    if not labels or shape != (len(labels),) or len(labels) < len(content):
+        raise ValueError("classes_ is not a list of strings, or not of its shape")
+    return labels

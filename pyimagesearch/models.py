@@ -1,7 +1,8 @@
 """liveness.model and its ONNX twin: save, load and run them.
 
 `liveness.model` is Keras' `.keras` archive under the tutorial's name; the tutorial's
-HDF5 files are read too. Only weights are read, into a network from `LivenessNet.build`.
+HDF5 files are read too. Only shape and weights are read, into a network from
+`LivenessNet.build`: malicious files have made Keras run code, in safe mode too.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pyimagesearch.console import UserError
+from pyimagesearch.console import UserError, info
 from pyimagesearch.faces import HEIGHT, WIDTH, scale
 from pyimagesearch.files import atomic_write, sha256_of
 from pyimagesearch.labels import Labels, load_labels
@@ -56,6 +57,7 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> str:
     Returns the file's SHA-256. If OpenCV computes other probabilities from the first
     crops, (n, h, w, 3) uint8, nothing is written and that is a UserError.
     """
+    info(f"exporting network to '{path}'...")
     inputs = scale(crops[:BATCH_SIZE])
     expected = as_network(model).predict(inputs)
     with atomic_write(path, ".onnx") as temporary:
@@ -66,18 +68,16 @@ def export_onnx(model, path: Path, crops: np.ndarray) -> str:
         found = load_network(temporary, sha256).predict(inputs)
         difference = np.abs(found - expected).max()
         if not difference <= ONNX_TOLERANCE:
-            raise UserError(
-                f"{path}: not written, as OpenCV's results differ by {difference:.1g}"
-            )
+            what = f"not written, as OpenCV's results differ by {difference:.1g}"
+            raise UserError(f"{path}: {what}")
     return sha256
 
 
 def load_network(path: Path, onnx_sha256: str | None = None) -> Network:
     """Load a network that train.py or the original tutorial saved, of any name.
 
-    A `.keras` archive or HDF5 file needs TensorFlow, an ONNX file from `export_onnx`
-    does not; its SHA-256 must be given, as a damaged one can crash OpenCV's reader. A
-    file that is missing or another network is a UserError.
+    An ONNX file needs no TensorFlow, but its SHA-256, as a damaged one can crash
+    OpenCV's reader. A file that is missing or another network is a UserError.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder (a SavedModel?); train a new model")
@@ -105,14 +105,11 @@ def load_classifier(model: Path, le: Path) -> tuple[Network, Labels]:
     network = load_network(model, labels.onnx_sha256)
     known = labels.model_sha256, labels.onnx_sha256
     if labels.model_sha256 and sha256_of(model) not in known:
-        raise UserError(
-            f"{model} and {le} are of different trainings; use two files of one"
-        )
+        what = "are of different trainings; use two files of one"
+        raise UserError(f"{model} and {le} {what}")
     if network.classes != len(labels.classes):
-        raise UserError(
-            f"{model} has {network.classes} classes, but {le} names "
-            f"{len(labels.classes)}; use two files of the same training"
-        )
+        what = f"{len(labels.classes)}; use two files of the same training"
+        raise UserError(f"{model} has {network.classes} classes, but {le} names {what}")
     return network, labels
 
 
@@ -149,10 +146,8 @@ def classify(predict: Callable, crops: np.ndarray, indices: np.ndarray | None = 
 def _load_onnx(path: Path, sha256: str | None) -> Network:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise UserError(
-            f"{path}: not the network that was exported with these labels; use the two "
-            "files of one train.py --export"
-        )
+        what = "not the network that was exported with these labels"
+        raise UserError(f"{path}: {what}; use the two files of one train.py --export")
     try:
         net = cv2.dnn.readNetFromONNX(np.frombuffer(content, np.uint8))
         lock = threading.Lock()  # the net keeps its input between the two calls
@@ -166,24 +161,18 @@ def _load_onnx(path: Path, sha256: str | None) -> Network:
         rows = predict(np.zeros((2, HEIGHT, WIDTH, 3), np.float32))
     except (cv2.error, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"{path}: not an ONNX model of {HEIGHT}x{WIDTH} images that OpenCV can "
-            f"read: {reason}"
-        ) from None
+        what = f"not an ONNX model of {HEIGHT}x{WIDTH} images that OpenCV can read"
+        raise UserError(f"{path}: {what}: {reason}") from None
     return Network(predict, HEIGHT, WIDTH, rows.shape[1])
 
 
 def load_livenessnet(path: Path):
     """Load a Keras model as `load_network` does."""
-    # Of the description only the shape is read: malicious files have made Keras run
-    # code, in safe mode too.
     try:
         from pyimagesearch.livenessnet import LivenessNet
     except ModuleNotFoundError:
-        raise UserError(
-            f"{path} needs TensorFlow, which is not installed; take the ONNX file that "
-            "train.py --export writes"
-        ) from None
+        what = "TensorFlow, which is not installed; take the ONNX file of --export"
+        raise UserError(f"{path} needs {what}") from None
     try:
         config, weights, name = _read_keras_file(path)
         config = json.loads(config)["config"]

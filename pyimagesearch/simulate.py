@@ -5,7 +5,7 @@ that. Light is linear; 1 is the camera's white. Of (low, high), values are drawn
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from pyimagesearch.console import count_of, info
 from pyimagesearch.dataset import Dataset
@@ -92,15 +92,9 @@ def on_paper(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 # What each kind of attack shows a picture on; of others, such as masks, none is made.
-SURFACES = {
-    "fake": (on_screen, on_paper),
-    "spoof": (on_screen, on_paper),
-    "attack": (on_screen, on_paper),
-    "replay": (on_screen,),
-    "video": (on_screen,),
-    "print": (on_paper,),
-    "photo": (on_paper,),
-}
+SURFACES = dict.fromkeys(["fake", "spoof", "attack"], (on_screen, on_paper))
+SURFACES |= dict.fromkeys(["replay", "video"], (on_screen,))
+SURFACES |= dict.fromkeys(["print", "photo"], (on_paper,))
 
 
 def surfaces_of(labels: Iterable[str]) -> list[Surface]:
@@ -128,13 +122,12 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
     if not surfaces:
         return dataset
     real = np.flatnonzero(dataset.labels == BONA_FIDE)
-    n, height, width, _ = dataset.crops.shape
+    height, width = dataset.crops.shape[1:3]
     count = min(RECAPTURES, max(len(surfaces), MOST_RECAPTURES // len(real)))
     total = len(real) * count
     info(f"simulating {count_of(total, 'recapture')} of the real faces...")
-    pool = np.empty((n + total, height, width, 3), np.uint8)
-    pool[:n] = dataset.crops
-    dataset = dataset._replace(pool=pool)
+    space = np.empty((total, height, width, 3), np.uint8)
+    dataset = dataset._replace(pool=np.concatenate([dataset.crops, space]))
     for row, crop in enumerate(real):  # threads were no faster
         image = read_image(dataset.paths[crop])
         if image is None:  # deleted meanwhile
@@ -145,9 +138,7 @@ def add_recaptures(dataset: Dataset, seed: int) -> Dataset:
     return dataset
 
 
-def draw_recaptures(
-    rng: np.random.Generator, dataset: Dataset, train, shares, order, drawn
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_recaptures(rng, dataset: Dataset, train, shares, order, drawn) -> tuple:
     """Replace crops in batches by recaptures of the real crops in `train`, (m,) int.
 
     `order` are places in the dataset's pool, `drawn` their classes, (steps, size) int;
@@ -176,9 +167,7 @@ def draw_recaptures(
     return new_order, new_drawn
 
 
-def recapture(
-    crop: np.ndarray, surfaces: Sequence[Surface], count: int, seed: Sequence[int]
-) -> list[np.ndarray]:
+def recapture(crop: np.ndarray, surfaces, count: int, seed) -> list[np.ndarray]:
     """Simulate `count` recaptures of a crop, on each of the surfaces in turn."""
     rng = np.random.default_rng(seed)
     return [surfaces[number % len(surfaces)](crop, rng) for number in range(count)]
@@ -190,12 +179,10 @@ def _draw_log(rng: np.random.Generator, low: float, high: float) -> float:
 
 def _send(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Make the picture that is shown: small, compressed, and enlarged to SIDE."""
-    height, width = crop.shape[:2]
-    scale = SIDE / max(height, width)
-    sent = scale * rng.uniform(*SENT)
-    small = cv2.resize(crop, (math.ceil(sent * width), math.ceil(sent * height)))
-    shown = math.ceil(scale * width), math.ceil(scale * height)
-    return cv2.resize(_compress(small, rng), shown)
+    size = np.array(crop.shape[1::-1])  # width, height
+    scale = SIDE / size.max()
+    small = cv2.resize(crop, np.ceil(scale * rng.uniform(*SENT) * size).astype(int))
+    return cv2.resize(_compress(small, rng), np.ceil(scale * size).astype(int))
 
 
 def _compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,12 +3,12 @@ from pyimagesearch.calibration import (
     calibrate,
     find_shift,
     log_odds,
+    shift_bias,
     shift_odds,
     shift_score,
 )
 from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.models import as_network, export_onnx, load_network
-from pyimagesearch.training import shift_bias
 
 import numpy as np
 import pytest

@@ -4,7 +4,8 @@ import warnings
 from pathlib import Path
 
 from pyimagesearch.console import UserError
-from pyimagesearch.labels import Labels, load_labels, save_labels
+from pyimagesearch.dataset import digest_learnt, load_dataset
+from pyimagesearch.labels import Labels, load_labels, save_labels, warn_of_loss
 
 import numpy as np
 import pytest
@@ -135,3 +136,24 @@ def test_live_and_real_stay_two_classes_of_a_network_that_learnt_them_as_two(tmp
     ):
         (tmp_path / "le").write_bytes(pickle.dumps(LabelEncoder().fit(classes)))
         assert load_labels(tmp_path / "le").classes == expected
+
+
+def test_a_network_that_has_learnt_other_crops_only_is_not_replaced_unawares(
+    dataset, tmp_path, capsys
+):
+    model, le = tmp_path / "liveness.model", tmp_path / "le.pickle"
+    dataset = load_dataset(dataset)
+    own = digest_learnt(dataset, np.arange(1))
+    others = ["0" * 12, "1" * 12, f"{'2' * 16}.mp4"]  # two crops and their file
+
+    def warned(learnt):
+        save_labels(Labels(["fake", "real"], learnt=learnt), le)
+        warn_of_loss(dataset, model, le)
+        return capsys.readouterr().err
+
+    assert warned(others) == ""  # there is no model
+    model.touch()
+    assert warned(None) == ""
+    assert warned(others + own) == ""
+    crops = "it was trained on 2 crops, of which none is in this dataset"
+    assert warned(others) == f"[WARN] {model} will be replaced: {crops}\n"

@@ -16,7 +16,7 @@ import train
 from pyimagesearch import calibration, models, training
 from pyimagesearch.backend import keras
 from pyimagesearch.calibration import log_odds, shift_odds, shift_score
-from pyimagesearch.dataset import digest_learnt, load_dataset
+from pyimagesearch.dataset import load_dataset
 from pyimagesearch.faces import scale
 from pyimagesearch.files import sha256_of
 from pyimagesearch.folds import Fold
@@ -621,27 +621,6 @@ def test_the_same_seed_gives_the_same_network_and_figures_on_any_number_of_cores
     assert outcome(1, seed=2)[0] != first[0]
 
 
-def test_a_network_that_has_learnt_other_crops_only_is_not_replaced_unawares(
-    films, tmp_path, capsys
-):
-    model, le = tmp_path / "liveness.model", tmp_path / "le.pickle"
-    dataset = load_dataset(films)
-    own = digest_learnt(dataset, np.arange(1))
-    others = ["0" * 12, "1" * 12, f"{'2' * 16}.mp4"]  # two crops and their file
-
-    def warned(learnt):
-        save_labels(Labels(["fake", "real"], learnt=learnt), le)
-        train.warn_of_loss(dataset, model, le)
-        return capsys.readouterr().err
-
-    assert warned(others) == ""  # there is no model
-    model.touch()
-    assert warned(None) == ""
-    assert warned(others + own) == ""
-    crops = "it was trained on 2 crops, of which none is in this dataset"
-    assert warned(others) == f"[WARN] {model} will be replaced: {crops}\n"
-
-
 class NoBar:
     """Stands for a progress bar that nobody sees."""
 
@@ -839,6 +818,18 @@ def test_a_callback_that_stops_within_an_epoch_is_no_interruption(
     assert len(history["loss"]) == 1
 
 
+def test_the_epochs_with_a_validation_are_listed(train_one, monkeypatch):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.stop_training = epoch == 4
+
+    Callbacks(monkeypatch, lambda validates: [Stop()])
+    _, history, *_ = train_one(epochs=10)
+    assert history["validated"] == [2, 4]
+    assert len(history["val_loss"]) == 2
+    assert len(history["loss"]) == 5
+
+
 def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):
     class Watch(keras.callbacks.Callback):
         def __init__(self):
@@ -939,7 +930,7 @@ class TestEvaluate:
             options = ["-p", tmp_path / "p.png", "--report", tmp_path / f"r.{ending}"]
             assert self.evaluate(trained, dataset, *options) == 1
             out, error = capsys.readouterr()
-            assert "presentations, threshold 0.5" in out
+            assert "crops, threshold 0.5" in out
             message = f"[ERROR] {tmp_path / 'p.png'}: cannot be drawn: no font"
             assert error.splitlines()[-1] == message
         assert "evaluation" in json.loads((tmp_path / "r.json").read_text())
