@@ -68,7 +68,7 @@ def label_frames(detected, classifier, sinks, counts, live=False, says=(info,)) 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="label faces as real or fake")
     add = parser.add_argument
     flags.add_model_flags(parser, "that train.py wrote")
     exported = flags.MODEL.with_suffix(".onnx")
