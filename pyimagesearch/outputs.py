@@ -159,8 +159,9 @@ def put_text(image: np.ndarray, text: str, place, size: float, font=None) -> Non
 def load_font(size: float):
     """Return matplotlib's font, if it and Pillow are there, as large as OpenCV's."""
     with suppress(ImportError, OSError):
-        from matplotlib import get_data_path
-        from PIL import ImageFont
+        from PIL import ImageFont  # first, as matplotlib needs it
+
+        from matplotlib import get_data_path  # isort: skip
 
         path = f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf"
         return ImageFont.truetype(path, round(24 * size))

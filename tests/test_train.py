@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ def run(tmp_path, capsys):
 def copy_crops(dataset, folder, labels=("real", "fake"), most=8):
     for label in labels:
         (folder / label).mkdir(parents=True)
+        shutil.copy(dataset / label / "sources.csv", folder / label)
         for crop in sorted((dataset / label).glob("*.png"))[:most]:
             (folder / label / crop.name).write_bytes(crop.read_bytes())
     return folder

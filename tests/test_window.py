@@ -233,10 +233,16 @@ def test_of_two_faces_keys_save_the_one_that_is_clicked(screen, collector, tmp_p
 
 
 def shown(screen):
-    """See what the window shows."""
-    cv2.waitKeyEx(100)
-    x, y, width, height = cv2.getWindowImageRect(TITLE)
-    return screen.screenshot()[y : y + height, x : x + width]
+    """See what the window shows, once it is drawn and stays the same."""
+    pictures = [np.zeros(0)] * 3
+    while not pictures[0].any() or not all(
+        np.array_equal(pictures[0], other) for other in pictures[1:]
+    ):
+        cv2.waitKeyEx(50)
+        x, y, width, height = cv2.getWindowImageRect(TITLE)
+        picture = screen.screenshot()[y : y + height, x : x + width]
+        pictures = [*pictures[1:], picture]
+    return pictures[0]
 
 
 @pytest.mark.timeout(60)

@@ -48,8 +48,12 @@ class LivenessNet:
 
         labels = np.where(is_real, BONA_FIDE, "fake")
         every = np.arange(len(crops))
-        known = [], every, labels, {}, 0.0, ""
-        dataset = Dataset(crops, labels, labels, every, *known)  # a source each
+        # A source, a person and a session for each class.
+        names = {"sources": labels, "persons": labels, "sessions": labels}
+        known = {"paths": [], "sizes": every, "fingerprints": labels, "searches": {}}
+        dataset = Dataset(
+            crops, labels, frames=every, margin=0.0, detector="", **names, **known
+        )
         fold = Fold(every, np.arange(0))
         recipe = train.RECIPES["steady"]
         job = dataset, fold, recipe, self._seed

@@ -54,8 +54,6 @@ def test_the_demo_over_many_frames_leaks_nothing(
     write_video(long, [images[number % 120] for number in range(frames // 2)])
     arguments = ["-m", trained / "liveness.onnx", "-l", trained / "le.pickle"]
     arguments += ["-d", detector_folder, "--no-display"]
-    # Everything is unsure, and so collected, up to the limit.
-    arguments += ["--threshold", 0, 1, "--collect", tmp_path / "collected"]
     for source in (one_after_the_other, long):
         log = tmp_path / f"{source.stem}.csv"
         process = start_program(
