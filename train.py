@@ -294,9 +294,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = (
-        f"epochs, each of {steady.min_batches} batches or more with the recipe steady "
-    )
+    what = f"epochs, of {steady.min_batches} batches or more with the recipe steady "
     what += f"(default: {steady.epochs}; tutorial: {tutorial.epochs})"
     add("--epochs", **number, help=what)
     what = f"random seed (default: {SEED})"

@@ -23,10 +23,7 @@ class Fold(NamedTuple):
 
 
 def split_random(labels: np.ndarray, seed: int) -> Fold:
-    """Split as the tutorial does, with the same shares of every class on both sides.
-
-    Frames of one video end up on both sides, so the figures measure memory.
-    """
+    """Split as the tutorial does: frames of one video end up on both sides."""
     from sklearn.model_selection import train_test_split
 
     check_class_sizes(labels)

@@ -131,10 +131,7 @@ def as_network(model) -> Network:
 
 
 def classify(predict: Callable, crops: np.ndarray, indices: np.ndarray | None = None):
-    """Return (m, classes) float32 probabilities of (n, h, w, 3) uint8 crops.
-
-    These are all crops, or those of the indices, (m,) int. Of none, it is (0, 0).
-    """
+    """Return (m, classes) float32 of uint8 crops, all or those of indices, (m,)."""
     if indices is None:
         indices = np.arange(len(crops))
     starts = range(0, len(indices), BATCH_SIZE)

@@ -1,8 +1,7 @@
 """Whose crop is this: the names of sources, crops, classes and persons.
 
-A source (a video, a photograph, a session before a camera) is named after its file and
-the folders that the file is in: anna/near. A crop is named <source>_<frame number>.png,
-further faces of that frame -2, -3, ...
+A source (video, photograph or session) is named after its file and folders: anna/near.
+A crop is <source>_<frame number>.png, further faces of that frame -2, -3, ...
 """
 
 import re

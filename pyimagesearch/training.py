@@ -36,10 +36,7 @@ _building = threading.Lock()
 
 
 def make_batches(dataset: Dataset, train: np.ndarray, recipe, steps: int, seed: int):
-    """Produce all batches of a training on the crops `train`, (m,) int, each warped.
-
-    A batch holds images, (size, h, w, 3) float32 in [0, 1], targets, and weights.
-    """
+    """Produce all batches of a training: warped float32 images, targets, weights."""
     rng, truth = np.random.default_rng(seed), dataset.truth
     classes, size = len(dataset.classes), dataset.pool.shape[1:3]
     counts = np.bincount(truth[train], minlength=classes)
@@ -94,10 +91,7 @@ def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def draw_order(rng, crops: np.ndarray, shares: np.ndarray, steps: int, size: int):
-    """Draw the crops of each batch, (steps, size) int, from `crops`, (n,) int.
-
-    Each comes in an epoch as often as `shares`, (n,), says: once if all are 1.
-    """
+    """Draw the crops of each batch, (steps, size) int, as often as shares, (n,), say."""
     ends = np.concatenate([[0], np.cumsum(shares)]).round(6)
     epochs = []
     for _ in range(math.ceil(steps * size / len(crops))):
