@@ -91,7 +91,7 @@ def share_of_sources(labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
 
 def draw_order(rng, crops: np.ndarray, shares: np.ndarray, steps: int, size: int):
-    """Draw the crops of each batch, (steps, size) int, as often as shares, (n,), say."""
+    """Draw the crops of each batch, (steps, size) int, as often as their shares say."""
     ends = np.concatenate([[0], np.cumsum(shares)]).round(6)
     epochs = []
     for _ in range(math.ceil(steps * size / len(crops))):
