@@ -258,9 +258,13 @@ def start_screen():
     if not shutil.which("Xvfb"):
         pytest.skip("needs Xvfb")
     read_end, write_end = os.pipe()
-    server = subprocess.Popen(  # without a screen saver
+    # Without a screen saver; and without shared memory, over which pictures of Qt were
+    # seen to get lost: the window stays black.
+    server = subprocess.Popen(
         [
             "Xvfb",
+            "-extension",
+            "MIT-SHM",
             "-displayfd",
             str(write_end),
             "-screen",
