@@ -126,16 +126,19 @@ def train_network(
 
 def save(model, dataset: Dataset, learnt: np.ndarray, args) -> Labels:
     """Save a network, its ONNX twin if asked for, and at last its labels."""
-    known = digest_learnt(dataset, learnt)
+    known, failure = digest_learnt(dataset, learnt), None
     labels = Labels(dataset.classes, dataset.margin, known, args.read_at)
     try:
         if args.export:
             sha256 = models.export_onnx(model, args.export, dataset.crops)
             labels = labels._replace(onnx_sha256=sha256)
-    finally:  # whatever Keras or tf2onnx raised
-        info(f"serializing network to '{args.model}'...")
-        labels = labels._replace(model_sha256=models.save_model(model, args.model))
-        save_labels_of(args.model, labels, args.le)
+    except Exception as error:  # of Keras or tf2onnx; an interrupt writes nothing
+        failure = error
+    info(f"serializing network to '{args.model}'...")
+    labels = labels._replace(model_sha256=models.save_model(model, args.model))
+    save_labels_of(args.model, labels, args.le)
+    if failure:
+        raise failure
     return labels
 
 
@@ -202,7 +205,7 @@ def run_training(args: argparse.Namespace) -> None:
         "split": {"asked_for": args.split, "how": how},
         "history": final.history,
         "recaptures": len(dataset.recaptures),
-        **describe(dataset, labels, args.dataset),
+        **(describe(dataset, labels, args.dataset) if args.report else {}),
     }
     histories = [network.history for _, network in done]
     if len(folds[0].test):
@@ -238,7 +241,7 @@ def run_evaluation(args: argparse.Namespace) -> None:
     measurement, scores = measure(rows, labels.classes, dataset, learnt=known)
     for text in measurement.warnings:
         warn(f"{args.dataset}: {text}")
-    details = describe(dataset, labels, args.dataset)
+    details = describe(dataset, labels, args.dataset) if args.report else {}
     publish(measurement, scores, dataset, [], details, args)
 
 
