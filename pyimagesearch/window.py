@@ -1,10 +1,12 @@
 """The window that shows labelled frames, and takes keys and clicks."""
 
+import ctypes
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from pyimagesearch import outputs
@@ -58,6 +60,10 @@ class Window:
         self._kind, self._name, self._collector = kind, name, collector
         self._picture, self._faces = None, []  # the latest, with boxes in its pixels
         self._start, self._zoom = 0.0, 1.0  # the frame is so many times larger
+        with suppress(OSError):
+            # The system's, ahead of that in OpenCV's wheels, which does not fit libX11
+            # from 1.8 on: Qt lost events, and of 30 windows one stayed empty.
+            ctypes.CDLL("libX11-xcb.so.1", ctypes.RTLD_GLOBAL)
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:

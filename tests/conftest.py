@@ -258,21 +258,9 @@ def start_screen():
     if not shutil.which("Xvfb"):
         pytest.skip("needs Xvfb")
     read_end, write_end = os.pipe()
-    # Without a screen saver; and without shared memory, over which pictures of Qt were
-    # seen to get lost: the window stays black.
+    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1024x768x24"]
     server = subprocess.Popen(
-        [
-            "Xvfb",
-            "-extension",
-            "MIT-SHM",
-            "-displayfd",
-            str(write_end),
-            "-screen",
-            "0",
-            "1024x768x24",
-            "-s",
-            "0",
-        ],
+        [*command, "-s", "0"],  # without a screen saver
         pass_fds=[write_end],
         stderr=subprocess.DEVNULL,
     )

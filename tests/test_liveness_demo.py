@@ -405,7 +405,7 @@ def start_demo():
 
 @pytest.fixture
 def screen():
-    """A virtual screen of its own: after other windows, one was seen to stay black."""
+    """A virtual screen of its own, without windows of earlier tests."""
     with start_screen() as screen:
         yield screen
 

@@ -1,9 +1,11 @@
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
+from ctypes.util import find_library
 
 from pyimagesearch.classifier import FaceClassifier
 from pyimagesearch.collect import STALL_SECONDS, Collector
@@ -48,6 +50,20 @@ def show_faces(window, collector, frame, *faces):
         predictions = classifier.classify(frame.image, faces, frame.time)
     collector(frame, predictions)
     return window(frame, predictions)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not find_library("X11-xcb"), reason="the system has no libX11-xcb")
+def test_qt_owns_its_events(screen):
+    code = "from pyimagesearch.window import Window; Window('video')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"LD_DEBUG": "bindings"},
+        capture_output=True,
+        text=True,
+    )
+    owner = re.search(r"to (\S+) \[0\]: .*`XSetEventQueueOwner'", done.stderr)
+    assert "opencv_python" not in owner[1]
 
 
 @pytest.mark.timeout(60)
