@@ -8,7 +8,7 @@ from threading import Condition
 
 from pyimagesearch.console import UserError, warn
 from pyimagesearch.threads import start
-from pyimagesearch.video import READ_SECONDS, Frame, Video, to_image
+from pyimagesearch.video import READ_SECONDS, Frame, Video
 
 import cv2
 import numpy as np
@@ -107,7 +107,7 @@ class Camera:
                 return self._end.result()
             stale = 0.0 if is_new else time.monotonic() - new
             is_image = isinstance(picture, np.ndarray)
-            image = picture.copy() if is_image else to_image(picture)
+            image = picture.copy() if is_image else picture()
             seconds = due - self._start + stale
             yield Frame(image, self._source, self.read, seconds, stale=stale)
             returned = time.monotonic()

@@ -16,7 +16,7 @@ from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.files import find_files
 from pyimagesearch.names import name_files
 from pyimagesearch.threads import map_ahead, read_ahead, start
-from pyimagesearch.video import Frame, Video, is_address, read_image, to_image
+from pyimagesearch.video import Frame, Video, is_address, read_image
 
 import numpy as np
 
@@ -80,16 +80,18 @@ class FileFrames:
     def _decode_video(self, source: str, clip: Video) -> Iterator[Frame]:
         number, skip, still = 0, self._skip, clip.is_image
         with closing(clip):
-            for number, (frame, seconds) in enumerate(clip.frames(), start=1):
+            if clip.is_hdr:
+                warn(f"{clip.shown}: {video.HDR_ADVICE}")
+            for number, (picture, seconds) in enumerate(clip.frames(), start=1):
                 self.read += 1
                 if still or number % skip == 0:
-                    yield Frame(to_image(frame), source, number, seconds, still)
+                    yield Frame(picture(), source, number, seconds, still)
         is_once = not is_address(clip.name) and Path(clip.name).is_fifo()
         if number < skip and not (still or is_once):
             middle = (number + 1) // 2
             with closing(Video(clip.name, clip.shown)) as again:
-                for frame, seconds in islice(again.frames(), middle - 1, middle):
-                    yield Frame(to_image(frame), source, middle, seconds)
+                for picture, seconds in islice(again.frames(), middle - 1, middle):
+                    yield Frame(picture(), source, middle, seconds)
 
     def close(self) -> None:
         """Close the file, also if no frame of it was read, or once it is open."""

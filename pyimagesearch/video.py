@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +20,26 @@ import cv2
 import numpy as np
 
 # Formats that opencv-python reads on every platform.
-IMAGE_SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
+IMAGE_SUFFIXES = {".avif", ".bmp", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
 IMAGE_SUFFIXES |= {".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
-VIDEO_SUFFIXES |= {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+VIDEO_SUFFIXES = {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov"}
+VIDEO_SUFFIXES |= {".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 HEIF_BRANDS = "hei", "hev", "mif1", "msf1", "avif", "avis"  # how they begin
 HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
 )
+# How animated PNG, WebP and AVIF files begin.
+ANIMATED = re.compile(
+    rb"\x89PNG(?:(?!IDAT).)*?acTL|RIFF.{4}WEBPVP8X.*?ANIM|.{4}ftypavis", re.DOTALL
+)
+HDR = 16, 18  # transfer characteristics of PQ and HLG, in ITU-T H.273
+HDR_ADVICE = (
+    "an HDR video: its flat colours lower the scores; film without HDR (iPhone: "
+    "Settings, Camera, Record Video, HDR Video; elsewhere, HDR or HDR10+ in the "
+    "settings of the camera)"
+)
+MOST_STRETCHED = 4.0  # times that a pixel is wider or higher; a header may be wrong
 # What an address may make FFmpeg open besides it, such as a playlist: no files.
 PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data,udp,rtp,srtp,rtmp"
 PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
@@ -60,9 +72,15 @@ def is_address(source: str) -> bool:
 
 
 def read_image(path: Path) -> np.ndarray | None:
-    """Read an image as (M, N, 3) uint8 BGR, upright; None if it cannot be read."""
+    """Read an image as (M, N, 3) uint8 BGR, upright; None if it cannot be read.
+
+    An animated GIF is a video, so that is None, too; of others, the first picture.
+    """
     try:
         content = np.memmap(path, np.uint8, "r")
+        header = content[:65536].tobytes()
+        if header.startswith(b"GIF8") and content.tobytes().count(b"!\xf9\x04") > 1:
+            return None  # it has several pictures
         image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         if image is None:
             return None
@@ -71,7 +89,8 @@ def read_image(path: Path) -> np.ndarray | None:
             image = (image >> (bits - 8)).astype(np.uint8)
         elif image.dtype != np.uint8:
             image = cv2.imdecode(content, cv2.IMREAD_COLOR)
-        header = content[:65536].tobytes()
+        if ANIMATED.match(header):
+            warn(f"{path}: animated; only its first picture is read")
         # OpenCV ignores how an AVIF file wants to be rotated and mirrored.
         for box, turn in ((b"\0\0\0\x09irot", np.rot90), (b"\0\0\0\x09imir", np.flip)):
             if header[4:8] == b"ftyp" and box in header:
@@ -86,6 +105,7 @@ class Video:
 
     Messages call it `shown`, as an address may hold a password. What cannot be read is
     a UserError. `length` is the number of frames that the header states, or None.
+    Of an HDR video, colours are flat.
     """
 
     def __init__(self, name: str, shown: str = ""):
@@ -115,6 +135,11 @@ class Video:
                 raise UserError(f"{problem}: it has no video")
             self.close = stack.pop_all().close
         self._container, self._stream, kind = container, stream, container.format
+        self.is_hdr = stream.codec_context.color_trc in HDR
+        # Of each pixel, width by height.
+        self._aspect = stream.sample_aspect_ratio or 1
+        if not 1 / MOST_STRETCHED <= self._aspect <= MOST_STRETCHED:
+            self._aspect = 1
         self.is_image = kind.name.endswith(("_pipe", "image2"))
         # Otherwise FFmpeg makes up its time stamps.
         self.has_clock = not kind.flags & av.format.Flags.no_timestamps.value
@@ -127,7 +152,7 @@ class Video:
         self.is_camera |= not name.startswith(("http", "tcp", "udp"))  # that may end
 
     def frames(self, live: bool = False) -> Iterator[tuple]:
-        """Yield every frame, as PyAV's object, and its time in seconds.
+        """Yield every frame, as a function that returns `to_image`, and its seconds.
 
         It reads to the end, whatever the header says, and behind damage, of which it
         warns. No frame, or a live video that breaks off, is a UserError.
@@ -159,7 +184,7 @@ class Video:
             for frame in frames:
                 count += 1
                 faulty += frame.is_corrupt
-                yield frame, clock.tell(frame.time)
+                yield partial(to_image, frame, self._aspect), clock.tell(frame.time)
         if live and reason:
             raise UserError(f"{self.shown}: {reason}")
         if not count:
@@ -189,10 +214,23 @@ class Clock:
         return expected
 
 
-def to_image(frame) -> np.ndarray:
-    """Convert PyAV's frame to (M, N, 3) uint8 BGR, upright."""
+def to_image(frame, aspect: float = 1) -> np.ndarray:
+    """Convert PyAV's frame, of pixels of that aspect ratio, to (M, N, 3) uint8 BGR.
+
+    It gets square pixels, and is rotated and mirrored as its display matrix says.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if aspect != 1:
+        width = max(1, int(frame.width * aspect))
+        frame = frame.reformat(width=width, interpolation="BICUBIC")
     image = frame.to_ndarray(format="bgr24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+    if matrix:
+        # A pixel at x, y belongs at a x + c y, b x + d y.
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            image, a, d = image.swapaxes(0, 1), c, b
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image)
 
 
 @contextmanager

@@ -2,6 +2,8 @@ import itertools
 import re
 import signal
 import sys
+from contextlib import closing
+from fractions import Fraction
 
 from pyimagesearch.console import UserError
 from pyimagesearch.inputs import open_frames
@@ -287,3 +289,95 @@ def test_on_a_full_disk_the_old_video_stays(ending, tmp_path, capfd):
     assert path.read_text() == "yesterday's"
     assert list(tmp_path.iterdir()) == [path]
     assert capfd.readouterr().err == ""  # PyAV prints what it drops
+
+
+def read_frames(path, skip=1):
+    with closing(open_frames(str(path), skip)) as frames:
+        return list(frames)
+
+
+def assert_as_ffmpeg_shows(path, tmp_path, *options):
+    run_ffmpeg("-i", path, *options, "-frames:v", 1, tmp_path / "shown.png")
+    shown, image = read_image(tmp_path / "shown.png"), read_frames(path)[0].image
+    assert image.shape == shown.shape
+    assert np.abs(image.astype(int) - shown).mean() < 2
+
+
+@pytest.mark.parametrize("across", [-1, 1])
+@pytest.mark.parametrize("down", [-1, 1])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_video_is_rotated_and_mirrored_as_it_wants(
+    across, down, transposed, tmp_path
+):
+    y, x = np.indices((60, 80))
+    image = np.dstack([3 * x, 4 * y, 0 * x]).astype(np.uint8)
+    matrix = [across, 0, 0, 0, down, 0]
+    if transposed:
+        matrix = [0, down, 0, across, 0, 0]
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", 25, {"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 60, 80, "yuv420p"
+        stream.set_display_matrix([*(n << 16 for n in matrix), 0, 0, 1 << 30])
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
+    assert_as_ffmpeg_shows(tmp_path / "a.mp4", tmp_path)
+
+
+@pytest.mark.parametrize("aspect", ["4/3", "64/45", "2", "8/9", "1/2"])
+def test_pixels_that_are_not_square_are_stretched(aspect, tmp_path):
+    path = make_video(
+        tmp_path / "a.mp4", "-vf", f"gblur=3,setsar={aspect}", size="144x108"
+    )
+    assert_as_ffmpeg_shows(path, tmp_path, "-vf", "scale=iw*sar:ih,setsar=1")
+    frames = read_frames(path)
+    with video_file(tmp_path / "out.mp4") as append:
+        for frame in frames:
+            append(frame.image, frame.time)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.sample_aspect_ratio in (None, 0, 1)
+        assert stream.width == pytest.approx(288 * float(Fraction(aspect)), abs=1)
+
+
+def test_an_aspect_ratio_that_makes_no_sense_is_ignored(tmp_path):
+    path = make_video(tmp_path / "a.mp4", "-vf", "setsar=200")
+    assert read_frames(path)[0].image.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("transfer", ["arib-std-b67", "smpte2084", "bt709"])
+@pytest.mark.parametrize("skip", [1, 999])
+def test_hdr_costs_one_warning_for_each_file(transfer, skip, tmp_path, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        make_video(tmp_path / name, "-vf", f"setparams=color_trc={transfer}")
+    assert len(read_frames(tmp_path, skip)) in (100, 2)
+    warnings = re.findall(r"(\w\.mp4): an HDR video", capsys.readouterr().err)
+    assert warnings == ([] if transfer == "bt709" else ["a.mp4", "b.mp4"])
+
+
+def test_an_animated_gif_is_a_video(tmp_path, capsys):
+    pictures = [Image.new("L", (40, 30), value) for value in (10, 120, 250)]
+    pictures[0].save(tmp_path / "A.GIF", save_all=True, append_images=pictures[1:])
+    pictures[1].save(tmp_path / "still.gif")
+    for path in (tmp_path / "A.GIF", tmp_path):
+        means = [frame.image.mean() for frame in read_frames(path) if not frame.still]
+        assert means == pytest.approx([10, 120, 250], abs=2)
+    with closing(open_frames(str(tmp_path / "A.GIF"))) as frames:
+        assert frames.kind == "video"
+    (still,) = read_frames(tmp_path / "still.gif")
+    assert still.still
+    assert still.image.mean() == pytest.approx(120, abs=2)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".avif"])
+def test_of_other_animations_the_first_picture_is_read(suffix, tmp_path, capsys):
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    pictures = [Image.new("RGB", (40, 30), (n, n, n)) for n in (10, 120, 250)]
+    path = tmp_path / f"a{suffix}"
+    pictures[1].save(path)
+    assert read_image(path).mean() == pytest.approx(120, abs=3)
+    assert capsys.readouterr().err == ""
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    assert read_image(path).mean() == pytest.approx(10, abs=3)
+    assert f"[WARN] {path}: animated" in capsys.readouterr().err
