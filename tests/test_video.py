@@ -326,7 +326,7 @@ def test_a_video_is_rotated_and_mirrored_as_it_wants(
 @pytest.mark.parametrize("aspect", ["4/3", "64/45", "2", "8/9", "1/2"])
 def test_pixels_that_are_not_square_are_stretched(aspect, tmp_path):
     path = make_video(
-        tmp_path / "a.mp4", "-vf", f"gblur=3,setsar={aspect}", size="144x108"
+        tmp_path / "a.mp4", "-vf", f"gblur=3,setsar={aspect}", size="288x216"
     )
     assert_as_ffmpeg_shows(path, tmp_path, "-vf", "scale=iw*sar:ih,setsar=1")
     frames = read_frames(path)
