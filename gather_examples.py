@@ -21,7 +21,7 @@ from pyimagesearch import console, flags, names
 from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.crops import SOURCES_NAME, CropFolder
 from pyimagesearch.faces import DetectorPool, detect_in_frames
-from pyimagesearch.files import check_outside
+from pyimagesearch.files import check_outside, keep_writable
 from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
 from pyimagesearch.names import BONA_FIDE, as_label
 from pyimagesearch.video import is_address
@@ -112,8 +112,9 @@ def run(args: argparse.Namespace) -> None:
         output = CropFolder(args.output, args.margin, detectors, args.skip)
         if not (frames.live or is_address(args.input)):
             files = map(Path, frames.files.values())
-            output.files = names.name_files(files, Path(args.input), output.owners)
-            frames.rename(output.files)
+            files = names.name_files(files, Path(args.input), output.owners)
+            ending = names.name_crop("", 1, 1)
+            frames.files = output.files = keep_writable(files, ending, args.output)
             warn_of_other_classes(output.files, args.output)
         try:
             with closing(with_progress(frames)) as shown:

@@ -156,7 +156,9 @@ def run(args: argparse.Namespace) -> None:
             says.append(collector.note)
             if not (frames.live or is_address(args.input)):
                 names = collector.name_files(frames.files.values(), Path(args.input))
-                frames.rename(names)
+                frames.files = names
+        if args.output and kind == "folder":
+            frames.files = files.keep_writable(frames.files, ".mp4", args.output)
         if has_window:
             name = frames.name if frames.live else ""
             sinks.append(enter(closing(Window(kind, name, collector))))

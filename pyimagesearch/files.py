@@ -9,7 +9,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyimagesearch.console import UserError, count_of, info, listing, warn
@@ -165,13 +165,34 @@ def to_csv(values: Iterable, delimiter: str = ",") -> bytes:
 
 def check_writable(path: Path) -> None:
     """Raise a UserError, before the work, if its result cannot be written to `path`."""
-    if path.is_dir():
-        raise UserError(f"{path}: a folder; remove it or name another file")
     try:
+        if path.is_dir():
+            raise UserError(f"{path}: a folder; remove it or name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+        with suppress(FileNotFoundError):
+            path.lstat()  # the name may be too long
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def keep_writable(files: dict[str, str], suffix: str, folder: Path) -> dict[str, str]:
+    """Leave out sources, by name, whose <source><suffix> cannot be written to a folder.
+
+    Each costs a warning; if none is left, that is a UserError.
+    """
+    kept, error = {}, None
+    for source, file in files.items():
+        try:
+            check_writable(folder / f"{source}{suffix}")
+            kept[source] = file
+        except UserError as problem:
+            error = problem
+            if len(files) > 1:
+                warn(f"{error}; skipped")
+    if error and not kept:
+        raise error
+    return kept
 
 
 def check_outside(output: Path, source: str) -> None:

@@ -14,7 +14,7 @@ from pyimagesearch import video
 from pyimagesearch.camera import Camera, read_device, read_stream
 from pyimagesearch.console import UserError, count_of, warn
 from pyimagesearch.files import find_files
-from pyimagesearch.names import name_files
+from pyimagesearch.names import name_files, shorten
 from pyimagesearch.threads import map_ahead, read_ahead, start
 from pyimagesearch.video import Frame, Video, is_address, read_image
 
@@ -28,7 +28,8 @@ class FileFrames:
     """Every image, and every `skip`-th frame of every video, of some files.
 
     A video of fewer frames gives its middle one. `files` are paths or an address, by
-    source name. `opening` gives what `open_file` returns; it is None for a folder.
+    source name; they may be replaced before any frame is read. `opening` gives what
+    `open_file` returns; it is None for a folder.
     """
 
     live = False
@@ -36,10 +37,6 @@ class FileFrames:
     def __init__(self, files: dict[str, str], skip: int, opening: Future | None):
         self.files, self._skip, self._opening = files, skip, opening
         self.read = 0  # frames, skipped ones included
-
-    def rename(self, files: dict[str, str]) -> None:
-        """Name the sources anew, before any frame is read."""
-        self.files = files
 
     @property
     def kind(self) -> str:
@@ -152,7 +149,7 @@ def _open_address(address: str, skip: int, patient: bool) -> Frames:
         schemes = ", ".join(sorted(SCHEMES))
         raise UserError(f"{shown}: an address is one of {schemes}, then :// and a host")
     host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
-    name = re.sub(r"[^\w.-]+", "-", host_and_path or shown).strip("-")
+    name = shorten(re.sub(r"[^\w.-]+", "-", host_and_path or shown).strip("-"))
     address = f"{scheme}://{rest}"
     connect = partial(Video, address, shown)
     opening = start(connect)

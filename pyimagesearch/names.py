@@ -4,6 +4,8 @@ A source (video, photograph or session) is named after its file and folders: ann
 A crop is <source>_<frame number>.png, further faces of that frame -2, -3, ...
 """
 
+import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence, Set
@@ -26,12 +28,23 @@ KIND = re.compile(f"-({'|'.join(IMAGE_SUFFIXES | VIDEO_SUFFIXES)})$".replace("."
 SESSION = re.compile(r"-\d{8}-\d{6}$")  # when a camera was opened
 NUMBER = re.compile(r"(^|-)\d+$|\d{3,}$")  # of a photograph in its series
 # What cameras and programs call their pictures says nothing about the person.
+LONGEST = 210  # bytes of a file's name, which with all that is added has at most 255
 SERIES = re.compile(r"(img|image|pxl|dsc[fn]?|frame)[-\d]*")
 
 
 def as_label(name: str) -> str:
     """Return the class that a folder's or label's name means: real for Live, REAL."""
     return BONA_FIDE if name.lower() in BONA_FIDE_WORDS else name
+
+
+def shorten(source: str) -> str:
+    """Cut the name of a source that is too long; it ends in digits of its digest."""
+    folders, slash, name = source.rpartition("/")
+    content = os.fsencode(name)
+    if len(content) <= LONGEST:
+        return source
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    return f"{folders}{slash}{content[: LONGEST - 9].decode(errors='ignore')}-{digits}"
 
 
 def name_files(
@@ -55,6 +68,7 @@ def name_files(
             continue
         place = file.relative_to(root) if file != root else Path(file.name)
         short, kind = place.with_suffix("").as_posix(), file.suffix.lower()
+        short = shorten(short)
         names, taken = [short, f"{short}-{kind[1:]}"], {}
         for name in names:
             others = prints.get(name, set()) - {"", own}

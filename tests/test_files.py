@@ -227,6 +227,9 @@ def test_the_folder_of_a_result_is_made_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="below: cannot be written: "):
         check_writable(tmp_path / "file" / "below")
+    for path in (tmp_path / ("é" * 130), tmp_path.joinpath(*["a" * 250] * 17, "b")):
+        with pytest.raises(UserError, match="cannot be written: File name too long"):
+            check_writable(path)
 
 
 def test_an_output_may_not_be_its_input_nor_inside_it(tmp_path):

@@ -1,6 +1,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -547,3 +548,56 @@ def test_a_stale_frame_of_a_camera_is_not_searched(face_image):
             yield from [new._replace(stale=0.6), new, new._replace(stale=1.1)]
 
     assert [f.stale for f in gather_examples.with_progress(Camera())] == [0.0]
+
+
+def test_a_title_of_249_bytes_is_gathered_and_again_changes_nothing(
+    gather, carphone, tmp_path
+):
+    (tmp_path / "raw").mkdir()
+    title = "é" * 122 + "a"
+    (tmp_path / "raw" / f"{title}.mp4").write_bytes(carphone.read_bytes())
+    status, *_, crops = gather(tmp_path / "raw", "--all-faces")
+    assert status == 0
+    assert len(crops) == 7
+    assert all(re.search(r"é-[0-9a-f]{8}_000\d{3}\.png", path.name) for path in crops)
+    status, out, *_ = gather(tmp_path / "raw", "--all-faces")
+    assert status == 0
+    assert "7 were there already" in out
+
+
+def test_a_file_whose_crops_cannot_be_written_costs_that_file(
+    gather, carphone, tmp_path
+):
+    raw = tmp_path / "raw"
+    for place in ("anna", "blocked"):
+        (raw / place).mkdir(parents=True)
+        (raw / place / "a.mp4").write_bytes(carphone.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "blocked").write_text("not a folder")
+    status, out, error, crops = gather(raw)
+    assert status == 0
+    assert len(crops) == 7
+    assert "out/blocked/a_000001.png: cannot be written: " in error
+    assert "read 120 frames" in out  # of the other file alone
+    status, out, error, _ = gather(raw / "blocked", output="out/blocked")
+    assert status == 1
+    assert error.count("\n") == 1
+
+
+def test_of_folders_too_deep_for_their_crops_the_others_are_gathered(
+    gather, carphone, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("raw").mkdir()
+    Path("raw", "a.mp4").write_bytes(carphone.read_bytes())
+    os.chdir("raw")
+    for _ in range(15):
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    shutil.copyfile(carphone, "b.mp4")
+    os.chdir(tmp_path)
+    output = "/".join(["o" * 250, "p" * 250])
+    status, _, error, crops = gather("raw", output=output)
+    assert status == 0
+    assert [path.name for path in crops][-1:] == ["a_000112.png"]
+    assert "b_000001.png: cannot be written: File name too long; skipped" in error

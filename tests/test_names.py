@@ -1,5 +1,7 @@
 import os
+import re
 import unicodedata
+from pathlib import Path
 
 from pyimagesearch.console import UserError
 from pyimagesearch.files import fingerprint_of
@@ -307,3 +309,20 @@ def test_names_that_are_no_utf_8_are_told_apart():
             for end, label in ((b"-real", "real"), (b"_fake", "fake"))
         }
         assert persons == {os.fsdecode(name)}
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "素"])
+def test_a_name_too_long_for_what_is_added_is_cut(letter, tmp_path):
+    title = letter * (249 // len(letter.encode()))
+    others = [f"{title[:-1]}{end}" for end in "bc"]
+    files = [Path("in", "anna", f"{name}.mp4") for name in [title, *others, "short"]]
+    named = name_files(files, Path("in"))
+    assert list(named.values()) == list(map(str, files))
+    *long, short = named
+    assert short == "anna/short"
+    for name in long:
+        assert re.fullmatch(rf"anna/{letter}+-[0-9a-f]{{8}}", name)
+        added = f"{name}-20261130-101500-jpeg_000000016-12.png"
+        assert 200 < len(added.removeprefix("anna/").encode()) <= 255
+    assert len({*long}) == 3
+    assert name_files(files, Path("in")) == named
