@@ -5,8 +5,7 @@
 
 writes one PNG for each face, named <video>_<frame number>.png, and lines in sources.csv
 that say how each video was searched. Folders below the input are folders below the
-output. Running it again changes nothing; other videos add to the folder; no crop is
-ever overwritten.
+output. Running it again changes nothing, other videos add crops, none is overwritten.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pathlib import Path
 from pyimagesearch import console, flags, names
 from pyimagesearch.console import UserError, count_of, info, listing, warn
 from pyimagesearch.crops import SOURCES_NAME, CropFolder
-from pyimagesearch.faces import DetectorPool, detect_in_frames
+from pyimagesearch.faces import DetectorPool, crop_face, detect_in_frames
 from pyimagesearch.files import check_outside, keep_writable
 from pyimagesearch.inputs import Frame, Frames, hide_password, open_frames
 from pyimagesearch.names import BONA_FIDE, as_label
@@ -49,13 +48,12 @@ def gather(
             own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
-                    own["searched"] += 1
+                    own.update(searched=1, faceless=not faces, dropped=dropped)
                     own["several"] += len(faces) > 1
-                    own["dropped"] += dropped
-                    own["faceless"] += not faces
                     chosen = faces if all_faces else faces[:1]
                     for rank, face in enumerate(chosen, start=1):
-                        path = output.save(output.cut(frame.image, face), frame, rank)
+                        crop = crop_face(frame.image, face, output.margin)
+                        path = output.save(crop, frame, rank)
                         own["saved" if path else "kept"] += 1
                         with_crop.add(source)
                         if path:
@@ -168,9 +166,8 @@ def print_next(args: argparse.Namespace, source: str | None) -> None:
     """Print the command for the other class, of that source if any, or to train."""
     folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
-    manifests = [*dataset.glob(f"*/{SOURCES_NAME}")]
-    manifests += dataset.glob(f"*/*/{SOURCES_NAME}")
-    labels = {as_label(path.relative_to(dataset).parts[0]) for path in manifests}
+    lists = dataset.glob(f"*/**/{SOURCES_NAME}")
+    labels = {as_label(path.relative_to(dataset).parts[0]) for path in lists}
     if BONA_FIDE in labels and labels - {BONA_FIDE, names.UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
         return

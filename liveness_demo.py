@@ -155,8 +155,8 @@ def run(args: argparse.Namespace) -> None:
             sinks.append(enter(closing(collector)))
             says.append(collector.note)
             if not (frames.live or is_address(args.input)):
-                names = collector.name_files(frames.files.values(), Path(args.input))
-                frames.files = names
+                paths, root = map(Path, frames.files.values()), Path(args.input)
+                frames.files = collector.name_files(paths, root)
         if args.output and kind == "folder":
             frames.files = files.keep_writable(frames.files, ".mp4", args.output)
         if has_window:

@@ -75,8 +75,8 @@ class Trained(NamedTuple):
 def callbacks(validates: bool) -> list:
     """Return fresh Keras callbacks for one network: add your own here.
 
-    Folds, where `validates` is true, have `val_loss` and `val_accuracy` in five epochs.
-    Callbacks that set the learning rate need a recipe with the schedule "constant".
+    Folds, where `validates` is true, have `val_loss` and `val_accuracy`. Callbacks that
+    set the learning rate need a recipe with the schedule "constant".
     """
     return []
 
@@ -101,7 +101,6 @@ def train_network(
     optimizer = keras.optimizers.Adam(training.learning_rate(recipe, steps))
     # The loss is the tutorial's binary one, for any number of classes.
     model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
-    validated = training.validation_epochs(epochs)
     control, validates = training.Control(bar, stop), len(fold.test) > 0
     unseen = training.plain_batches(dataset, fold.test) if validates else None
     with training.fused_batch_norm(model):
@@ -110,14 +109,12 @@ def train_network(
             epochs=epochs,
             steps_per_epoch=steps,
             validation_data=unseen,
-            validation_freq=validated,
             callbacks=[*callbacks(validates), control],
             shuffle=False,  # they are shuffled already
             verbose=0,
         ).history
     if control.interrupted and len(history["loss"]) == 1:
         return None
-    history["validated"] = validated[: len(history.get("val_loss", []))]
     if recipe.precise_bn:
         training.reestimate_batch_norm(model, batches)
     rows = models.classify(models.as_network(model).predict, dataset.crops, fold.test)
@@ -287,8 +284,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     flags.add_model_flags(parser, "to write, or to read with --evaluate")
     add("-p", "--plot", **file, help="picture (default: plot.png, or evaluation.png)")
     what = "write the full results: a page (.html) or JSON (.json); may be repeated"
-    report = {"type": flags.report_path, "metavar": "FILE", "action": "append"}
-    add("--report", **report, default=[], help=what)
+    add("--report", **file, action="append", default=[], help=what)
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
@@ -308,6 +304,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     what = "train nothing: evaluate --model and --le on all of --dataset"
     add("--evaluate", action="store_true", help=what)
     args = parser.parse_args(argv)
+    if any(path.suffix.lower() not in (".html", ".json") for path in args.report):
+        parser.error("--report: the name must end in .html or .json")
     args.arguments = sys.argv[1:] if argv is None else argv
     for name in ("split", "folds", "recipe", "epochs", "seed", "simulate"):
         if args.evaluate and getattr(args, name) is not None:
@@ -327,8 +325,7 @@ def run(args: argparse.Namespace) -> None:
         args.written = [args.model, *(args.written or [args.le])]
     for path in [*args.written, args.plot, *args.report]:
         check_writable(path)
-    command = run_evaluation if args.evaluate else run_training
-    command(args)
+    (run_evaluation if args.evaluate else run_training)(args)
 
 
 def main(argv: list[str] | None = None) -> int:

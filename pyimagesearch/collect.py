@@ -94,10 +94,10 @@ class Collector:
         listed = ", ".join(f"{key} for {name}" for key, name in self.keys.items())
         info(f"press {listed}: saves the selected face to {folder}; u undoes it")
 
-    def name_files(self, files: Iterable[str], root: Path) -> dict[str, str]:
+    def name_files(self, files: Iterable[Path], root: Path) -> dict[str, str]:
         """Name files so that their crops are not mixed up with another file's."""
         owners = set().union(*(folder.owners for folder in self._folders.values()))
-        named = name_files(map(Path, files), root, owners)
+        named = name_files(files, root, owners)
         for folder in self._folders.values():
             folder.files = named
         return named

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pyimagesearch import files
 from pyimagesearch.console import UserError, listing, warn
-from pyimagesearch.faces import DetectorPool, Face, crop_face
+from pyimagesearch.faces import DetectorPool
 from pyimagesearch.inputs import Frame
 from pyimagesearch.names import CROP_NAME, as_label, name_crop, source_of
 from pyimagesearch.video import IMAGE_SUFFIXES, read_image
@@ -47,8 +47,7 @@ class Source(NamedTuple):
 class SourceList:
     """The sources.csv of a folder; `lines` are the last ones, by source.
 
-    People edit it with spreadsheets, and other programs append to it, at any time.
-    Other columns are a UserError.
+    People and other programs edit it at any time. Other columns are a UserError.
     """
 
     def __init__(self, folder: Path):
@@ -131,11 +130,7 @@ class CropFolder:
     """
 
     def __init__(self, folder: Path, margin: float, detectors: DetectorPool, skip=None):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            text = f"{folder}: the folder cannot be made: {error.strerror}"
-            raise UserError(text) from None
+        files.check_writable(folder / SOURCES_NAME)
         paths = files.find_files(folder)
         crops = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
         lists = self._lists = read_lists(paths)
@@ -143,7 +138,7 @@ class CropFolder:
         if crops and theirs != margin:
             text = f"{folder} holds crops with margin {theirs:g}, not {margin:g}"
             raise UserError(f"{text}; use that --margin or another folder")
-        self.folder, self._margin, self._begun = folder, margin, {}
+        self.folder, self.margin, self._begun = folder, margin, {}
         self._how = detectors.name, detectors.size, detectors.confidence, skip
         self.files: dict[str, str] = {}
         self.owners = {
@@ -152,10 +147,6 @@ class CropFolder:
             if (line := line_of(crop, lists))
         }
         self._at_start = {at / name for at, own in lists.items() for name in own.lines}
-
-    def cut(self, image: np.ndarray, face: Face) -> np.ndarray:
-        """Cut a face out of its frame, (h, w, 3) uint8 BGR, as it is saved."""
-        return crop_face(image, face, self._margin)
 
     def save(self, crop: np.ndarray, frame: Frame, rank: int) -> Path | None:
         """Save the crop of a frame's rank-th face as PNG, whole or not at all.
@@ -195,7 +186,7 @@ class CropFolder:
         own.refresh()
         last = own.lines.get(place.name)
         person = last.person if last else ""
-        line = Source(place.name, person, fingerprint, self._margin, *self._how)
+        line = Source(place.name, person, fingerprint, self.margin, *self._how)
         return own, last, line
 
     def record_search(
@@ -245,8 +236,7 @@ def common_margin(
 ) -> tuple[float, int]:
     """Look up the margin of crops, and count those without a line in a list.
 
-    These have the margin of the others, but 0 if they are not named as ours. Different
-    margins are a UserError.
+    These have the margin of the others, 0 if not named as ours. Two are a UserError.
     """
     examples, unlisted = {}, []
     for crop in crops:
@@ -257,7 +247,15 @@ def common_margin(
         else:
             examples.setdefault(0.0, crop)
     for folder in {crop.parent for crop in unlisted} - lists.keys():
-        check_old_list(folder / OLD_NAME)
+        path = folder / OLD_NAME
+        for row in read_csv(path.read_bytes()) if path.exists() else ():
+            if (margin := row.get("margin") or "0").strip("0,."):
+                raise UserError(
+                    f"{path}: its crops have margin {margin}, but it is not read now; "
+                    f"delete them and gather again with --margin {margin}; crops that "
+                    f"were collected need a {SOURCES_NAME} with a line for each "
+                    "session, see docs/data.md"
+                )
     if unlisted and not examples:
         for folder, own in lists.items():
             examples |= dict.fromkeys((x.margin for x in own.lines.values()), folder)
@@ -266,15 +264,3 @@ def common_margin(
         text = f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}"
         raise UserError(f"{text}; gather all of them with the same --margin")
     return float(next(iter(examples), 0)), len(unlisted)
-
-
-def check_old_list(path: Path) -> None:
-    """Raise a UserError if the list of an earlier version has another margin than 0."""
-    for row in read_csv(path.read_bytes()) if path.exists() else ():
-        if (margin := row.get("margin") or "0").strip("0,."):
-            raise UserError(
-                f"{path}: its crops have margin {margin}, but it is no longer read; "
-                f"delete them and gather again with --margin {margin}; crops that were "
-                f"collected need a {SOURCES_NAME} with a line for each session, see "
-                "docs/data.md"
-            )

@@ -74,9 +74,8 @@ def load_dataset(
 ) -> Dataset:
     """Load a folder that holds a folder of crops for each class; print what is in it.
 
-    Images, at any depth, are resized. Crops of different margins are a UserError. So
-    is a dataset to train with that has no real faces, or no attacks where training
-    does not simulate them.
+    Images, at any depth, are resized. Crops of different margins are a UserError, as
+    is a training without real faces, or without attacks that it does not simulate.
     """
     info("loading images...")
     if not folder.is_dir():

@@ -88,10 +88,7 @@ class YuNet:
     def __init__(self, model: bytes, size: int | None = None):
         self.size = size = size or self.SIZE
         onnx = np.frombuffer(model, np.uint8)
-        # OpenCV 5 prints a warning here that users cannot act on.
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._net = cv2.FaceDetectorYN.create("onnx", onnx, onnx[:0], (size, size))
-        cv2.utils.logging.setLogLevel(level)
 
     def detect(self, image: np.ndarray, confidence: float) -> np.ndarray:
         """Return (n, 5): left, top, right, bottom in [0, 1], confidence; unsorted."""

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -181,17 +181,22 @@ def keep_writable(files: dict[str, str], suffix: str, folder: Path) -> dict[str,
 
     Each costs a warning; if none is left, that is a UserError.
     """
-    kept, error = {}, None
+    kept, refused = {}, []
     for source, file in files.items():
         try:
             check_writable(folder / f"{source}{suffix}")
             kept[source] = file
-        except UserError as problem:
-            error = problem
-            if len(files) > 1:
-                warn(f"{error}; skipped")
-    if error and not kept:
-        raise error
+        except UserError as error:
+            refused.append(str(error))
+    return without(refused, kept)
+
+
+def without(refused: Sequence[str], kept: dict) -> dict:
+    """Warn of what was refused, and return what was kept; nothing is a UserError."""
+    if refused and not kept:
+        raise UserError(refused[0])
+    for text in refused:
+        warn(f"{text}; skipped")
     return kept
 
 

@@ -25,13 +25,6 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def report_path(text: str) -> Path:
-    """Parse the path of a report."""
-    if path(text).suffix.lower() not in (".html", ".json"):
-        raise argparse.ArgumentTypeError("the name must end in .html or .json")
-    return Path(text)
-
-
 def number(kind: type, low: float, high: float, expected: str, text: str):
     """Parse a number, from `low` to `high`; `expected` is for the error."""
     with suppress(ValueError):

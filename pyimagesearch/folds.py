@@ -120,8 +120,7 @@ def split_dataset(
         who = "one person" if len(set(persons)) == 1 else "one person in a class"
         text = f"{who}; {how} held out: says nothing about other people"
         if how == "blocks of frames":
-            text += ", nor about other videos: gather three videos of each class, or "
-            text += "two people"
+            text += ", nor other videos: gather three of each class, or two people"
         warn(text)
     if count == 1:
         folds = [folds[seed % len(folds)]]

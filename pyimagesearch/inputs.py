@@ -20,7 +20,7 @@ from pyimagesearch.video import Frame, Video, is_address, read_image
 
 import numpy as np
 
-SCHEMES = {"http", "https", "rtsp", "rtsps", "rtmp", "rtp", "udp", "tcp"}
+SCHEMES = "http", "https", "rtmp", "rtp", "rtsp", "rtsps", "tcp", "udp"
 FIRST_PICTURE_SECONDS = 10.0  # some USB cameras take that long to start
 
 
@@ -146,8 +146,8 @@ def _open_address(address: str, skip: int, patient: bool) -> Frames:
     scheme, _, rest = address.partition("://")
     scheme, shown, begun = scheme.lower(), hide_password(address), time.monotonic()
     if scheme not in SCHEMES or rest[:1] in ("", "/"):
-        schemes = ", ".join(sorted(SCHEMES))
-        raise UserError(f"{shown}: an address is one of {schemes}, then :// and a host")
+        what = f"one of {', '.join(SCHEMES)}, then :// and a host"
+        raise UserError(f"{shown}: an address is {what}")
     host_and_path = re.sub(r":\d*(?=/|$)", "", shown.partition("://")[2], count=1)
     name = shorten(re.sub(r"[^\w.-]+", "-", host_and_path or shown).strip("-"))
     address = f"{scheme}://{rest}"

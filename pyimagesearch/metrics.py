@@ -208,17 +208,10 @@ def evaluate(
     counts = np.bincount(index)
     means = np.bincount(index, weights=scores) / counts
     errors = np.bincount(index, weights=(scores >= THRESHOLD) != (labels == BONA_FIDE))
-    presentations = [
-        Presentation(
-            errors=int(errors[number]),
-            n=int(counts[number]),
-            source=str(sources[crop]),
-            label=str(labels[crop]),
-            person=str(persons[crop]),
-            mean_score=float(means[number]),
-        )
-        for number, crop in enumerate(first)
-    ]
+    names = "errors", "n", "source", "label", "person", "mean_score"
+    columns = errors.astype(int), counts, sources[first], labels[first], persons[first]
+    rows = zip(*(own.tolist() for own in (*columns, means)), strict=True)
+    presentations = [Presentation(**dict(zip(names, row, strict=True))) for row in rows]
     by_presentation = compute_figures(means, labels[first], persons[first])
     by_frame = compute_figures(scores, labels, persons)
     return Evaluation(THRESHOLD, by_presentation, by_frame, presentations)

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence, Set
 from functools import cache
 from pathlib import Path
 
-from pyimagesearch.console import UserError, warn
-from pyimagesearch.files import fingerprint_of
+from pyimagesearch.files import fingerprint_of, without
 from pyimagesearch.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 BONA_FIDE = "real"  # the class of real faces; every other one is a kind of attack
@@ -67,8 +66,7 @@ def name_files(
             refused.append(f"{file}: {error.strerror}")
             continue
         place = file.relative_to(root) if file != root else Path(file.name)
-        short, kind = place.with_suffix("").as_posix(), file.suffix.lower()
-        short = shorten(short)
+        short, kind = shorten(place.with_suffix("").as_posix()), file.suffix.lower()
         names, taken = [short, f"{short}-{kind[1:]}"], {}
         for name in names:
             others = prints.get(name, set()) - {"", own}
@@ -81,11 +79,7 @@ def name_files(
         else:
             text = f"{file}: there are crops, or a file, of another {short}; rename it"
             refused.append(text)
-    if refused and not named:
-        raise UserError(refused[0])
-    for text in refused:
-        warn(f"{text}; skipped")
-    return named
+    return without(refused, named)
 
 
 def name_crop(source: str, frame: int, rank: int) -> str:

@@ -1,7 +1,6 @@
 """Where labelled frames go: a video, an image, a folder, a log; drawing.
 
-All of them are sinks: they take a frame and its predictions, leave it as it is, and
-return whether to go on.
+All are sinks: they take a frame and its predictions, and return whether to go on.
 """
 
 import json

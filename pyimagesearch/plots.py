@@ -88,14 +88,7 @@ def plot_training(axes: Axes, histories: list[dict]) -> None:
     keys = "loss", "val_loss", "accuracy", "val_accuracy"
     labels = "train_loss", "val_loss", "train_acc", "val_acc"
     for key, label in zip(keys, labels, strict=True):
-        curves = []
-        for history in histories:
-            if values := history.get(key):
-                every = range(1, len(history["loss"]) + 1)
-                measured = history["validated"] if key.startswith("val") else every
-                # Stretched, as smaller folds may take more epochs.
-                x = np.array(measured) * length / len(every)
-                curves.append(np.interp(epochs, x, values, left=np.nan))
+        curves = [own[key][:length] for own in histories if key in own]
         if curves:
             look = {"marker": "." if length < 3 else "", "label": label}
             (line,) = axes.plot(epochs, np.mean(curves, axis=0), **look)
@@ -151,11 +144,9 @@ def plot_det(
         passing, rejected, _ = det_curve(labels[own] == BONA_FIDE, scores[own])
         # Both ends, which scikit-learn leaves out where classes do not overlap.
         passing, rejected = np.r_[1, passing, 0], np.r_[0, rejected, 1]
-        look = {"drawstyle": "steps-post", "label": as_text(kind)}
-        rates = np.clip([passing, rejected], *ends)
-        DetCurveDisplay(fpr=rates[0], fnr=rates[1]).plot(
-            axes, color=colors[kind], **look
-        )
+        look = {"drawstyle": "steps-post", "color": colors[kind]}
+        x, y = np.clip([passing, rejected], *ends)
+        DetCurveDisplay(fpr=x, fnr=y).plot(axes, label=as_text(kind), **look)
     rates = figures.apcer[figures.worst_instrument], figures.bpcer
     values = [norm.ppf(np.clip([own.rate, *own.interval], *ends)) for own in rates]
     (x, left, right), (y, bottom, top) = values

@@ -26,7 +26,6 @@ SHIFT = 0.2  # of the size, each axis on its own
 SHEAR = 0.15  # degrees
 BATCHES_AHEAD = 8  # prepared in a thread
 STATISTICS_CROPS = 256  # for batch normalization; 512 gave the same results
-VALIDATIONS = 5  # in a training
 
 OPTIONS = tf.data.Options()  # batches are prepared in one thread
 OPTIONS.autotune.enabled = False
@@ -190,12 +189,6 @@ def seeded(seed: int) -> Iterator[None]:
     with _building:
         keras.utils.set_random_seed(seed)
         yield
-
-
-def validation_epochs(epochs: int) -> list[int]:
-    """Return the epochs, counted from 1, with a validation."""
-    spread = np.linspace(epochs / VALIDATIONS, epochs, VALIDATIONS)
-    return np.unique(np.ceil(spread).astype(int)).tolist()
 
 
 class Control(keras.callbacks.Callback):

@@ -35,11 +35,9 @@ ANIMATED = re.compile(
 )
 HDR = 16, 18  # transfer characteristics of PQ and HLG, in ITU-T H.273
 HDR_ADVICE = (
-    "an HDR video: its flat colours lower the scores; film without HDR (iPhone: "
-    "Settings, Camera, Record Video, HDR Video; elsewhere, HDR or HDR10+ in the "
-    "settings of the camera)"
+    "an HDR video, whose colours are flat here, so that scores fall: film without HDR "
+    "(iPhone: Settings, Camera, Record Video; Android: settings of the camera)"
 )
-MOST_STRETCHED = 4.0  # times that a pixel is wider or higher; a header may be wrong
 # What an address may make FFmpeg open besides it, such as a playlist: no files.
 PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data,udp,rtp,srtp,rtmp"
 PLAYLISTS = {"hls", "dash"}  # have a size, but the stream may go on
@@ -135,11 +133,9 @@ class Video:
                 raise UserError(f"{problem}: it has no video")
             self.close = stack.pop_all().close
         self._container, self._stream, kind = container, stream, container.format
-        self.is_hdr = stream.codec_context.color_trc in HDR
-        # Of each pixel, width by height.
-        self._aspect = stream.sample_aspect_ratio or 1
-        if not 1 / MOST_STRETCHED <= self._aspect <= MOST_STRETCHED:
-            self._aspect = 1
+        self.is_hdr = getattr(stream.codec_context, "color_trc", 0) in HDR
+        aspect = stream.sample_aspect_ratio or 1  # of each pixel, width by height
+        self._aspect = aspect if 0.25 <= aspect <= 4 else 1  # headers may be wrong
         self.is_image = kind.name.endswith(("_pipe", "image2"))
         # Otherwise FFmpeg makes up its time stamps.
         self.has_clock = not kind.flags & av.format.Flags.no_timestamps.value
@@ -164,7 +160,7 @@ class Video:
         clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
         packets = self._container.demux(self._stream)
         count = faulty = errors = failures = 0
-        reason = ""
+        reason, turn, matrix = "", None, b""
         while failures < MAX_FAILURES:
             packet, frames = None, []
             try:
@@ -184,7 +180,11 @@ class Video:
             for frame in frames:
                 count += 1
                 faulty += frame.is_corrupt
-                yield partial(to_image, frame, self._aspect), clock.tell(frame.time)
+                if frame.rotation != turn:  # a frame that is asked for more stays long
+                    turn = frame.rotation
+                    matrix = bytes(frame.side_data.get("DISPLAYMATRIX") or b"")
+                convert = partial(to_image, frame, self._aspect, matrix)
+                yield convert, clock.tell(frame.time)
         if live and reason:
             raise UserError(f"{self.shown}: {reason}")
         if not count:
@@ -214,12 +214,11 @@ class Clock:
         return expected
 
 
-def to_image(frame, aspect: float = 1) -> np.ndarray:
+def to_image(frame, aspect: float, matrix: bytes) -> np.ndarray:
     """Convert PyAV's frame, of pixels of that aspect ratio, to (M, N, 3) uint8 BGR.
 
-    It gets square pixels, and is rotated and mirrored as its display matrix says.
+    It gets square pixels, and is rotated and mirrored as a display matrix says.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
     if aspect != 1:
         width = max(1, int(frame.width * aspect))
         frame = frame.reformat(width=width, interpolation="BICUBIC")
@@ -239,62 +238,49 @@ def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
 
     Images are (M, N, 3) uint8 BGR; all get the size of the first. Times must not go
     back. `path` ends in one of OUTPUT_SUFFIXES. However the block ends, the video is
-    closed properly and then put in place.
+    closed properly and then put in place. What cannot be written is a UserError, which
+    ends the video.
     """
-    with temporary_beside(path, path.suffix) as temporary:
-        video = VideoWriter(temporary, path)
-        try:
-            yield video.write
-        finally:
-            video.finish()
+    import av
 
-
-class VideoWriter:
-    """A video that PyAV writes to `temporary`; UserErrors name `path` and end it."""
-
-    def __init__(self, temporary: Path, path: Path):
-        self._temporary, self._path = temporary, path
-        self._container = None  # until the first image, which sets the size
-
-    def write(self, image: np.ndarray, seconds: float) -> None:
-        """Append an image."""
-        import av
-
-        with self._explained():
-            if not self._container:
-                self._container = av.open(str(self._temporary), "w")
-                # The rate is nominal: frames carry their times.
-                stream = self._container.add_stream(CODEC, 30, OPTIONS)
-                # Chroma of this pixel format has half the width and height.
-                stream.height, stream.width = (n + n % 2 for n in image.shape[:2])
-                stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
-                self._stream, self._start, self._last = stream, seconds, -1
-            image = cv2.resize(image, (self._stream.width, self._stream.height))
-            # OpenCV converts faster than FFmpeg.
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
-            picture = av.VideoFrame.from_ndarray(image, format=PIXELS)
-            self._last = max(round((seconds - self._start) / UNIT), self._last + 1)
-            picture.pts, picture.time_base = self._last, UNIT
-            self._container.mux(self._stream.encode(picture))
-
-    def finish(self) -> None:
-        """Close the video and put it in place, if there is one, and whole."""
-        if self._container:
-            with self._explained():
-                self._container.mux(self._stream.encode())
-                self._container.close()
-            self._temporary.replace(self._path)
+    container, stream, start, last = None, None, 0.0, -1
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import av
-
+    def explained() -> Iterator[None]:
+        nonlocal container
         try:
             yield
         except (OSError, av.FFmpegError) as error:
-            if self._container:
-                with suppress(OSError, av.FFmpegError):
-                    self._container.close()
-            self._container = None
-            reason = f"{self._path}: the video cannot be written: {error.strerror}"
+            with suppress(AttributeError, OSError, av.FFmpegError):
+                container.close()
+            container = None
+            reason = f"{path}: the video cannot be written: {error.strerror}"
             raise UserError(reason) from None
+
+    def write(image: np.ndarray, seconds: float) -> None:
+        nonlocal container, stream, start, last
+        with explained():
+            if not container:
+                container, start = av.open(str(temporary), "w"), seconds
+                # The rate is nominal: frames carry their times.
+                stream = container.add_stream(CODEC, 30, OPTIONS)
+                # Chroma of this pixel format has half the width and height.
+                stream.height, stream.width = (n + n % 2 for n in image.shape[:2])
+                stream.pix_fmt, stream.codec_context.time_base = PIXELS, UNIT
+            image = cv2.resize(image, (stream.width, stream.height))
+            # OpenCV converts faster than FFmpeg.
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+            picture = av.VideoFrame.from_ndarray(image, format=PIXELS)
+            last = max(round((seconds - start) / UNIT), last + 1)
+            picture.pts, picture.time_base = last, UNIT
+            container.mux(stream.encode(picture))
+
+    with temporary_beside(path, path.suffix) as temporary:
+        try:
+            yield write
+        finally:
+            if container:
+                with explained():
+                    container.mux(stream.encode())
+                    container.close()
+                temporary.replace(path)

@@ -17,7 +17,7 @@ from pyimagesearch.crops import (
     find_crops,
     read_lists,
 )
-from pyimagesearch.faces import Face
+from pyimagesearch.faces import Face, crop_face
 from pyimagesearch.files import find_files, fingerprint_of
 from pyimagesearch.inputs import Frame
 from pyimagesearch.names import name_files
@@ -45,7 +45,7 @@ def open_folder(path, margin=0.0, **files):
 def save_crop(folder, source, number=1, value=0):
     """Save the crop of a face in a frame of one color."""
     frame = Frame(np.full((90, 90, 3), value, np.uint8), source, number, 0.6)
-    return folder.save(folder.cut(frame.image, FACE), frame, 1)
+    return folder.save(crop_face(frame.image, FACE, folder.margin), frame, 1)
 
 
 def save_crops(path, *sources, margin=0.0):
@@ -116,7 +116,7 @@ def test_a_crop_is_its_box_and_the_margin_around_it(tmp_path):
     ):
         folder = open_folder(tmp_path / str(margin), margin)
         frame = Frame(image, "a", 16, 0.6)
-        path = folder.save(folder.cut(image, FACE), frame, 1)
+        path = folder.save(crop_face(image, FACE, folder.margin), frame, 1)
         assert path == tmp_path / str(margin) / "a_000016.png"
         np.testing.assert_array_equal(read_image(path), expected)
 

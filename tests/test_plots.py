@@ -25,7 +25,6 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 HISTORY = {key: [0.9, 0.5] for key in ("loss", "val_loss", "accuracy", "val_accuracy")}
-HISTORY["validated"] = [1, 2]
 
 
 def make_dataset(folder, labels):
@@ -101,34 +100,20 @@ def test_without_scores_the_curves_stay(tmp_path):
     assert not Path("plot.png").exists()
 
 
-def test_curves_of_folds_are_stretched_to_one_length_and_averaged():
+def test_curves_of_folds_are_cut_to_one_length_and_averaged():
     axes = Figure().subplots()
-    short = {"loss": [0.8, 0.4], "val_loss": [0.5], "validated": [2]}
-    long = {"loss": [1.0, 0.8, 0.6, 0.4], "val_loss": [0.7, 0.3], "validated": [2, 4]}
+    short = {"loss": [0.8, 0.4], "val_loss": [0.5, 0.5]}
+    long = {"loss": [1.0, 0.8, 0.6, 0.4], "val_loss": [0.7, 0.3, 0.2, 0.1]}
     plot_training(axes, [short, long])
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_allclose(lines["train_loss"], [0.8, 0.4])
-    np.testing.assert_allclose(lines["val_loss"][-1], 0.4)
+    np.testing.assert_allclose(lines["train_loss"], [0.9, 0.6])
+    np.testing.assert_allclose(lines["val_loss"], [0.6, 0.4])
     assert "mean of 2 folds" in axes.get_xlabel()
-
-
-def test_curves_of_epochs_without_a_validation_are_drawn_from_the_first_one_on():
-    axes = Figure().subplots()
-    history = {
-        "loss": [4.0, 3.0, 2.0, 1.0],
-        "val_loss": [5.0, 3.0],
-        "validated": [2, 4],
-    }
-    plot_training(axes, [history])
-    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    assert set(lines) == {"train_loss", "val_loss"}
-    np.testing.assert_allclose(lines["train_loss"], history["loss"])
-    np.testing.assert_allclose(lines["val_loss"], [np.nan, 5, 4, 3])
 
 
 def test_a_training_that_held_nothing_out_has_the_curves_of_the_training_only():
     axes = Figure().subplots()
-    plot_training(axes, [{"loss": [2.0, 1.0], "accuracy": [0.5, 1.0], "validated": []}])
+    plot_training(axes, [{"loss": [2.0, 1.0], "accuracy": [0.5, 1.0]}])
     assert [line.get_label() for line in axes.lines] == ["train_loss", "train_acc"]
 
 

@@ -271,7 +271,7 @@ def test_it_writes_a_model_labels_a_picture_and_a_report(dataset, run, tmp_path)
     assert report["interrupted"] is False
     assert report["shift"] != 0
     assert len(report["history"]["val_loss"]) == 2
-    assert report["history"]["validated"] == [1, 2]
+    assert len(report["history"]["val_loss"]) == 2
     frames = report["evaluation"]["frames"]
     assert frames["bpcer"]["n"] == frames["apcer"]["fake"]["n"] == 15
     assert report["classification_report"]["real"]["support"] == 15
@@ -404,7 +404,7 @@ def test_every_crop_is_measured_once_by_a_network_that_has_not_seen_it(
     assert frames["bpcer"]["n"] == frames["apcer"]["fake"]["n"] == 40
     # The final network is measured on nothing, as there is nothing new to it.
     assert "val_loss" not in report["history"]
-    assert report["history"]["validated"] == []
+    assert "val_loss" not in report["history"]
 
 
 def test_one_fold_learns_no_crop_that_it_is_measured_on(films, run, monkeypatch):
@@ -720,15 +720,11 @@ def test_callbacks_are_made_once_for_each_network_and_see_what_is_said_of_them(
     options = ["--folds", 2, "--epochs", 11, "--report", tmp_path / "r.json"]
     assert run(films, *options)[0] == 0
     assert sorted(callbacks.calls) == [False, True, True]
-    validated = training.validation_epochs(11)
-    assert len(validated) == 5
     for validates, (watch,) in zip(callbacks.calls, callbacks.made, strict=True):
         assert len(watch.seen) == 11
-        for epoch, names in enumerate(watch.seen, 1):
-            expected = ["accuracy", "loss"]
-            if validates and epoch in validated:
-                expected += ["val_accuracy", "val_loss"]
-            assert names == expected
+        expected = ["accuracy", "loss"]
+        expected += ["val_accuracy", "val_loss"] if validates else []
+        assert all(names == expected for names in watch.seen)
     # What a callback adds is in the history.
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["history"]["own"] == list(range(11))
@@ -818,18 +814,6 @@ def test_a_callback_that_stops_within_an_epoch_is_no_interruption(
     _, history, _, finished = train_one()
     assert finished
     assert len(history["loss"]) == 1
-
-
-def test_the_epochs_with_a_validation_are_listed(train_one, monkeypatch):
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs):
-            self.model.stop_training = epoch == 4
-
-    Callbacks(monkeypatch, lambda validates: [Stop()])
-    _, history, *_ = train_one(epochs=10)
-    assert history["validated"] == [2, 4]
-    assert len(history["val_loss"]) == 2
-    assert len(history["loss"]) == 5
 
 
 def test_a_learning_rate_callback_sets_a_constant_rate(train_one, monkeypatch):

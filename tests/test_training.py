@@ -10,7 +10,6 @@ from pyimagesearch.faces import scale
 from pyimagesearch.livenessnet import LivenessNet
 from pyimagesearch.training import (
     STATISTICS_CROPS,
-    VALIDATIONS,
     Control,
     draw_order,
     make_batches,
@@ -18,7 +17,6 @@ from pyimagesearch.training import (
     run_in_threads,
     seeded,
     share_of_sources,
-    validation_epochs,
 )
 from train import RECIPES
 
@@ -390,17 +388,6 @@ def test_the_statistics_of_a_frozen_layer_stay(dataset):
     reestimate_batch_norm(model, batches_of(dataset, np.arange(10)))
     assert not np.any(model.layers[2].moving_mean)
     assert np.any(model.layers[5].moving_mean)
-
-
-def test_held_out_crops_are_classified_ten_times_and_after_the_last_epoch():
-    for epochs in range(1, 201):
-        chosen = validation_epochs(epochs)
-        assert chosen == sorted(set(chosen))
-        assert chosen[0] >= 1
-        assert chosen[-1] == epochs
-        assert len(chosen) == min(epochs, VALIDATIONS) <= 10
-        assert all(type(epoch) is int for epoch in chosen)
-        assert np.ptp(np.diff([0, *chosen])) <= 1  # evenly spread
 
 
 class Bar:
