@@ -88,8 +88,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--threshold", type=flags.fraction, nargs="+", metavar="P", help=what)
     what = "never give up reopening a camera or stream that died"
     add("--reconnect", action="store_true", help=what)
-    what = "in the window, r and f save the selected face, real or fake, to this "
-    what += "dataset, even before a model exists"
+    what = "dataset that r and f in the window save the selected face to, real or fake"
     add("--collect", type=flags.path, metavar="FOLDER", help=what)
     what = "open no window; end with Ctrl-C"
     add("--no-display", action="store_true", help=what)

@@ -288,13 +288,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     add("--export", **file, help="also write the network here as ONNX, for the demo")
     what = "hold out whole videos, or random crops (default: video)"
     add("--split", choices=["video", "random"], help=what)
-    what = "number of folds; 1 keeps a quarter out of training (default: "
-    what += f"{FOLDS}, or {BLOCKS} if a class is of one person only)"
+    what = f"folds; 1 holds out a quarter (default: {FOLDS}, or {BLOCKS} of one person)"
     add("--folds", **number, help=what)
     what = "tutorial is for comparison (default: steady)"
     add("--recipe", choices=list(RECIPES), help=what)
-    what = f"epochs, of {steady.min_batches} batches or more with the recipe steady "
-    what += f"(default: {steady.epochs}; tutorial: {tutorial.epochs})"
+    what = f"epochs (default: {steady.epochs}, or {tutorial.epochs} with tutorial)"
     add("--epochs", **number, help=what)
     what = f"random seed (default: {SEED})"
     add("--seed", type=flags.seed_int, metavar="N", help=what)
