@@ -174,7 +174,7 @@ def plot_sizes(axes: Axes, by_size: dict[str, dict[str, Rate]]) -> None:
         look = {"color": color, "alpha": 0.6, "label": as_text(label)}
         bars = axes.bar([*rates], heights, width, **look)
         axes.bar_label(bars, [rate.n for rate in rates.values()], fontsize=8)
-    axes.margins(y=0.4)
+    axes.set_ylim(0, 1.4 * max(1, axes.dataLim.y1))
     axes.set_xticks(range(len(by_size)), by_size)
     axes.set_xlim(-0.6, len(by_size) - 0.4)
     axes.set_title(f"Errors by size of the face, of {TRIALS_FOR_RATE} crops or more")
