@@ -48,7 +48,7 @@ def gather(
             own, is_whole = Counter(), False
             try:
                 for frame, faces, dropped in found:
-                    own.update(searched=1, faceless=not faces, dropped=dropped)
+                    own.update(searched=1, faceless=int(not faces), dropped=dropped)
                     own["several"] += len(faces) > 1
                     chosen = faces if all_faces else faces[:1]
                     for rank, face in enumerate(chosen, start=1):

@@ -244,8 +244,8 @@ def test_crops_of_another_file_of_that_name_are_never_mixed(
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "anna.mp4").write_text(f"{number}")
     collector = open_collector()
-    files = [str(tmp_path / f"{number}" / "anna.mp4") for number in (1, 2)]
-    named = {"anna": files[0]}
+    files = [tmp_path / f"{number}" / "anna.mp4" for number in (1, 2)]
+    named = {"anna": str(files[0])}
     assert collector.name_files(files[:1], tmp_path / "1") == named
     see(collector, frame_of(1, "anna"), LARGE)
     collector.press("f")

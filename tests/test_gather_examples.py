@@ -396,7 +396,7 @@ def test_an_output_that_is_not_a_folder_is_reported_in_one_line(
     (tmp_path / "out").write_text("a file")
     status, _, error, _ = gather(carphone)
     assert status == 1
-    assert "out: the folder cannot be made: File exists" in error
+    assert "out/sources.csv: cannot be written: File exists" in error
     with pytest.raises(SystemExit, match="2"):
         gather_examples.main(["-i", str(carphone), "-o", ""])
 
