@@ -160,7 +160,7 @@ class Video:
         clock = Clock(self._stream.average_rate or self._stream.guessed_rate)
         packets = self._container.demux(self._stream)
         count = faulty = errors = failures = 0
-        reason, turn, matrix = "", None, b""
+        reason = ""
         while failures < MAX_FAILURES:
             packet, frames = None, []
             try:
@@ -180,11 +180,7 @@ class Video:
             for frame in frames:
                 count += 1
                 faulty += frame.is_corrupt
-                if frame.rotation != turn:  # a frame that is asked for more stays long
-                    turn = frame.rotation
-                    matrix = bytes(frame.side_data.get("DISPLAYMATRIX") or b"")
-                convert = partial(to_image, frame, self._aspect, matrix)
-                yield convert, clock.tell(frame.time)
+                yield partial(to_image, frame, self._aspect), clock.tell(frame.time)
         if live and reason:
             raise UserError(f"{self.shown}: {reason}")
         if not count:
@@ -214,11 +210,15 @@ class Clock:
         return expected
 
 
-def to_image(frame, aspect: float, matrix: bytes) -> np.ndarray:
+def to_image(frame, aspect: float) -> np.ndarray:
     """Convert PyAV's frame, of pixels of that aspect ratio, to (M, N, 3) uint8 BGR.
 
-    It gets square pixels, and is rotated and mirrored as a display matrix says.
+    It gets square pixels, and is rotated and mirrored as its display matrix says.
     """
+    from av.sidedata.sidedata import SideDataContainer
+
+    # `frame.side_data` would make a cycle, which keeps the frame.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
     if aspect != 1:
         width = max(1, int(frame.width * aspect))
         frame = frame.reformat(width=width, interpolation="BICUBIC")

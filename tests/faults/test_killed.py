@@ -105,7 +105,7 @@ for _ in sys.stdin:
 
 
 @LINUX
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_training_killed_at_any_moment_leaves_old_files_or_new(dataset, tmp_path):
     paths = {
         flag: tmp_path / name

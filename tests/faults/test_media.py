@@ -253,6 +253,7 @@ def compare(path, capsys, may_lose=None):
     """
     raw, times = path.with_name("raw"), path.with_name("times")
     options = ["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"]
+    options += ["-vf", "scale=iw*sar:ih"]  # to square pixels
     try:
         run_ffmpeg(
             *("-i", path, *options, "-pix_fmt", "bgr24", "-f", "rawvideo", raw),
