@@ -166,7 +166,7 @@ def print_next(args: argparse.Namespace, source: str | None) -> None:
     """Print the command for the other class, of that source if any, or to train."""
     folder = class_folder(args.output)
     dataset, own = folder.parent, as_label(folder.name)
-    lists = dataset.glob(f"*/**/{SOURCES_NAME}")
+    lists = [*dataset.glob(f"*/{SOURCES_NAME}"), *dataset.glob(f"*/*/{SOURCES_NAME}")]
     labels = {as_label(path.relative_to(dataset).parts[0]) for path in lists}
     if BONA_FIDE in labels and labels - {BONA_FIDE, names.UNSURE}:
         info(f"next: {console.command_line('train.py', '--dataset', str(dataset))}")
