@@ -28,7 +28,7 @@ def main(count: int = 96_000) -> None:
         "persons": lambda: tell_persons(keys, frames, lines, True),
         "listing": lambda: describe_persons(labels, persons),
         "folds": lambda: split_videos(labels, sessions, persons, None, 0),
-        "blocks": lambda: split_videos(*clips, None, 0),
+        "sessions": lambda: split_videos(*clips, None, 0),
         "digests": lambda: digest_learnt(dataset, np.arange(len(labels))),
     }
     for name, work in works.items():
