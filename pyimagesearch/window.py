@@ -62,7 +62,7 @@ class Window:
         self._start, self._zoom = 0.0, 1.0  # the frame is so many times larger
         with suppress(OSError):
             # The system's, ahead of that in OpenCV's wheels, which does not fit libX11
-            # from 1.8 on: Qt lost events, and of 30 windows one stayed empty.
+            # from 1.8 on: Qt lost events, and some windows stayed empty.
             ctypes.CDLL("libX11-xcb.so.1", ctypes.RTLD_GLOBAL)
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
