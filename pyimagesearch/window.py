@@ -105,8 +105,10 @@ class Window:
         if 1 < zoom <= min(frame.image.shape[:2]):  # thinner ones cannot be shrunk
             import imutils  # late, as only a window wants it
 
-            self._picture = imutils.resize(frame.image, int(width / zoom))
-            self._zoom = width / self._picture.shape[1]
+            size = {"height": outputs.WINDOW_HEIGHT}
+            if zoom == width / outputs.WINDOW_WIDTH:
+                size = {"width": outputs.WINDOW_WIDTH}
+            self._picture, self._zoom = imutils.resize(frame.image, **size), zoom
         for face in predictions:
             *sides, confidence = face.box
             box = Face(*(round(side / self._zoom) for side in sides), confidence)

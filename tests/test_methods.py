@@ -61,7 +61,7 @@ def test_a_cue_tells_real_from_fake_but_not_shuffled_labels(
     scores = methods.score_unseen(cue, known, None, seed=42)
     assert np.all((scores >= 0) & (scores <= 1))
     auc = roc_auc_score(known.labels == "real", scores)
-    assert auc > 0.85
+    assert auc > 0.9
     shuffled = np.random.default_rng(42).permutation(known.labels)
     known = known._replace(labels=shuffled, sources=np.full(len(shuffled), "one"))
     scores = methods.score_unseen(cue, known, None, seed=42)

@@ -111,11 +111,16 @@ VIDEOS = {"real.mp4": as_filmed, "fake.mp4": as_replayed, "both.mp4": side_by_si
 
 def write_video(path: Path, sequence: Path) -> None:
     """Write the video that VIDEOS makes of the sequence under this name."""
-    with av.open(str(sequence)) as container, video_file(path) as write:
-        # As they are stored: players stretch them by 9 %.
-        frames = (x.to_ndarray(format="bgr24") for x in container.decode(video=0))
-        for number, image in enumerate(VIDEOS[path.name](frames)):
+    with video_file(path) as write:
+        for number, image in enumerate(VIDEOS[path.name](read_sequence(sequence))):
             write(image, number / FPS)
+
+
+def read_sequence(path: Path) -> Iterator[np.ndarray]:
+    """Read frames as they are stored; players stretch those of SEQUENCE by 9 %."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
 
 
 def main() -> int:
